@@ -1,0 +1,57 @@
+# `make verify` and `make test` are all a newcomer needs; every target sets the checkout up first.
+.DEFAULT_GOAL := help
+.PHONY: help setup test test-brownie verify gas lint format compile campaign lock clean distclean
+
+BIN := .venv/bin
+ARGS ?=
+WORKERS ?= 2
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1	/' | expand -t 22
+
+setup: ## install everything (does nothing when it is done)
+	@tools/setup.sh
+
+test: setup ## all tests: Brownie's own on Anvil, then everything else
+	@if ls tests/brownie/test_*.py >/dev/null 2>&1; then \
+		$(BIN)/brownie test --network anvil; fi
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-brownie: setup ## only the tests that Brownie runs, on Anvil
+	$(BIN)/brownie test --network anvil $(ARGS)
+
+verify: setup ## compare the contracts with the reference model
+	$(BIN)/plumbline verify --cases 2000 --sequences 200 --json build/verify.json $(ARGS)
+
+gas: setup ## measure gas and code sizes
+	$(BIN)/plumbline gas --json build/gas.json $(ARGS)
+
+campaign: setup ## a long comparison with a fresh seed
+	$(BIN)/plumbline verify --cases 20000 --sequences 2000 --seed $$(date +%s) \
+		--json build/campaign.json $(ARGS)
+
+lint: setup ## ruff, mypy --strict, solhint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	node_modules/.bin/solhint --disc --noPoster --max-warnings 0 'contracts/**/*.sol' 'interfaces/**/*.sol'
+
+format: setup ## rewrite Python sources in the agreed format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+compile: setup ## compile the contracts with Brownie
+	$(BIN)/brownie compile
+
+lock: setup ## resolve pyproject.toml anew into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra quant --extra dev --universal \
+		--python-version 3.10 --no-python-downloads --generate-hashes --no-config \
+		--default-index https://pypi.org/simple --custom-compile-command 'make lock' \
+		--quiet --output-file requirements.lock
+
+clean: ## remove what was built; keep what was installed
+	rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find risk tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean ## remove what was installed, too
+	rm -rf .venv node_modules *.egg-info

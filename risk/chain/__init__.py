@@ -1,0 +1,1 @@
+"""Talking to nodes and compilers: the only package that knows a chain exists."""
