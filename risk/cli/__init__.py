@@ -1,0 +1,3 @@
+"""The ``plumbline`` command.  ``main`` holds the options only; each command's body is imported when
+it runs.
+"""

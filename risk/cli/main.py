@@ -1,0 +1,136 @@
+"""Command line of Plumbline.  Nothing heavy is imported before a command runs, so ``--help`` is
+quick.
+
+Progress goes to stderr, results to stdout; the exit code is 0 only if all is well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="plumbline",
+    help="Cross-margin vault and its bit-exact reference model: prove, measure, explain, deploy.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE.")
+]
+Seed = Annotated[int, typer.Option(help="Same seed, same cases.")]
+
+
+@app.command()
+def verify(
+    cases: Annotated[int, typer.Option(min=0, help="Account-level cases.")] = 2000,
+    sequences: Annotated[int, typer.Option(min=0, help="Random action sequences.")] = 200,
+    actions: Annotated[int, typer.Option(min=1, help="Actions of each sequence.")] = 24,
+    seed: Seed = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes, each with its own Anvil.")
+    ] = 2,
+    only_case: Annotated[int | None, typer.Option(min=0, help="Repeat this one case.")] = None,
+    only_sequence: Annotated[
+        int | None, typer.Option(min=0, help="Repeat this one sequence.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Compare contracts and reference model on a real Anvil, to the wei and the revert."""
+    from risk.cli.verify import verify_command
+    from risk.diff.runner import Plan
+
+    plan = Plan(seed, cases, sequences, actions, workers, only_case, only_sequence)
+    raise typer.Exit(verify_command(plan, json))
+
+
+@app.command()
+def gas(json: Json = None) -> None:
+    """Measure the gas table on a real Anvil and judge it against its gates."""
+    from risk.cli.gas import gas_command
+
+    raise typer.Exit(gas_command(json))
+
+
+@app.command()
+def explain(
+    rpc: Annotated[
+        str | None, typer.Option(help="Endpoint of a node: http(s)://… or a Unix socket.")
+    ] = None,
+    vault: Annotated[str | None, typer.Option(help="Address of the vault.")] = None,
+    account: Annotated[
+        str | None, typer.Option(help="OWNER, OWNER:SUB or the 21-byte account id in hex.")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Explain a case of this vector file instead.")
+    ] = None,
+    case: Annotated[int, typer.Option(min=0, help="Number of the case in the vector file.")] = 0,
+    json: Json = None,
+) -> None:
+    """Say where the margin of an account comes from, row by row."""
+    from risk.cli.explain import explain_command
+
+    raise typer.Exit(explain_command(rpc, vault, account, vectors, case, json))
+
+
+@app.command()
+def deploy(
+    config: Annotated[Path, typer.Option(help="Typed configuration file (TOML or JSON).")],
+    rpc: Annotated[str | None, typer.Option(help="Endpoint to deploy to.")] = None,
+    node: Annotated[
+        str | None, typer.Option(help="Start a node of our own: anvil or ganache.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0 takes a free one.")] = 0,
+    serve: Annotated[bool, typer.Option(help="Keep that node running until interrupted.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the deployment record goes.")] = None,
+    replace: Annotated[bool, typer.Option(help="Overwrite an existing record.")] = False,
+    key_file: Annotated[Path | None, typer.Option(help="Private key (hex) or keystore.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="Password of the keystore.")] = None,
+    account: Annotated[str | None, typer.Option(help="Unlocked account of the node.")] = None,
+    check: Annotated[bool, typer.Option(help="Check the configuration only.")] = False,
+    json: Json = None,
+) -> None:
+    """Deploy the whole system from one configuration file and record it."""
+    from risk.cli.deploy import run_deploy
+    from risk.deploy.cli import DeployOptions
+
+    options = DeployOptions(
+        config=config,
+        rpc=rpc,
+        node=node,
+        port=port,
+        serve=serve,
+        out=out,
+        replace=replace,
+        key_file=key_file,
+        password_file=password_file,
+        account=account,
+        json_output=json is not None,
+        check=check,
+    )
+    raise typer.Exit(run_deploy(options, json))
+
+
+@app.command()
+def vectors(
+    check: Annotated[
+        Path | None, typer.Option(help="Check this file against model and chain.")
+    ] = None,
+    write: Annotated[Path | None, typer.Option(help="Write a new file of worked cases.")] = None,
+    cases: Annotated[int, typer.Option(min=1, help="Cases to write.")] = 220,
+    seed: Seed = 7,
+    json: Json = None,
+) -> None:
+    """Worked margin cases for implementations in other languages: write or check them."""
+    from risk.cli.vectors import vectors_command
+
+    raise typer.Exit(vectors_command(check, write, cases, seed, json))
+
+
+if __name__ == "__main__":
+    app()

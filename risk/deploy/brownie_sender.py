@@ -1,0 +1,104 @@
+"""The deployer's sender inside Brownie: contracts deploy through the project's containers.
+
+So ``Vault[-1]`` and the linked libraries are there afterwards as a Brownie user expects, and
+Brownie's own record of deployments is kept.  Brownie links a library by taking the one deployed
+last; the deployer compares the creation code on chain with its own linking afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from risk.chain.compile import Artifact
+from risk.chain.rpc import Rpc, to_hex
+from risk.deploy.errors import PreflightError
+from risk.errors import RpcError, TransportError
+
+NOBODY = "0x" + "0" * 40
+
+
+class ProviderTransport:
+    """JSON-RPC over the provider Brownie is connected with."""
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self.endpoint = str(getattr(provider, "endpoint_uri", provider))
+
+    def exchange(self, payload: bytes) -> bytes:
+        request = json.loads(payload)
+        many = isinstance(request, list)
+        answers = [self._one(entry) for entry in (request if many else [request])]
+        return json.dumps(answers if many else answers[0]).encode()
+
+    def _one(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self._provider.make_request(request["method"], request["params"])
+        except Exception as error:  # requests and web3 raise families of their own
+            raise TransportError(f"{self.endpoint}: {error}") from error
+        return {**answer, "id": request["id"]}
+
+    def close(self) -> None:
+        """The connection belongs to Brownie."""
+
+
+class BrownieSender:
+    """Sends from a Brownie account in a loaded project; without an account it can only read."""
+
+    def __init__(self, project: Any, account: Any, provider: Any) -> None:
+        self._project = project
+        self._account = account
+        self._artifacts: dict[str, Artifact] = {}
+        self.address = str(account.address) if account is not None else NOBODY
+        self.rpc = Rpc(ProviderTransport(provider))
+
+    def artifact(self, name: str) -> Artifact:
+        if name not in self._artifacts:
+            if name not in self._project:
+                raise PreflightError(f"contract {name} is not in the Brownie project")
+            self._artifacts[name] = artifact_of_build(name, self._project[name]._build)
+        return self._artifacts[name]
+
+    def deploy(self, name: str, arguments: Sequence[Any], libraries: Mapping[str, str]) -> str:
+        for library in self.artifact(name).libraries:
+            latest, wanted = self._project[library][-1].address, libraries[library]
+            if latest.lower() != wanted.lower():
+                raise PreflightError(f"Brownie would link {library} at {latest}, not {wanted}")
+        values = [to_hex(v) if isinstance(v, bytes) else v for v in arguments]
+        container = self._project[name]
+        return self._sent("deploy", lambda: self._account.deploy(container, *values).tx)
+
+    def send(self, to: str, data: bytes) -> str:
+        return self._sent(
+            "transfer", lambda: self._account.transfer(to, amount=0, data=to_hex(data))
+        )
+
+    def _sent(self, what: str, send: Callable[[], Any]) -> str:
+        if self._account is None:
+            raise PreflightError("no account to send from")
+        try:
+            return str(send().txid)
+        except Exception as error:  # Brownie, web3 and requests raise families of their own
+            raise RpcError(what, 0, str(error)) from error
+
+
+def artifact_of_build(name: str, build: Mapping[str, Any]) -> Artifact:
+    """From Brownie's build file, which keeps solc's link references."""
+
+    def references(key: str) -> dict[str, dict[str, tuple[int, ...]]]:
+        return {
+            source: {lib: tuple(s["start"] for s in sites) for lib, sites in libraries.items()}
+            for source, libraries in (build.get(key) or {}).items()
+        }
+
+    return Artifact(
+        name=name,
+        source_path=str(build.get("sourcePath", "")),
+        abi=list(build["abi"]),
+        bytecode=str(build["bytecode"]).removeprefix("0x"),
+        deployed_bytecode=str(build.get("deployedBytecode", "")).removeprefix("0x"),
+        link_references=references("linkReferences"),
+        deployed_link_references=references("deployedLinkReferences"),
+        metadata_hash="",
+    )

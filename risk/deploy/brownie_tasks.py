@@ -1,0 +1,102 @@
+"""What ``scripts/*.py`` call: deployment and liquidation with Brownie's network and accounts.
+
+Brownie is imported inside the functions: the rest of ``risk`` works without it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from risk.deploy.brownie_sender import BrownieSender
+from risk.deploy.cli import record_path, summary_text
+from risk.deploy.config import load_config
+from risk.deploy.deployer import deploy
+from risk.deploy.errors import DeployError
+from risk.deploy.liquidation import (
+    Outcome,
+    Quote,
+    VaultClient,
+    decimal,
+    parse_account,
+    parse_fraction,
+)
+from risk.deploy.quantise import quantise
+from risk.deploy.record import DeploymentRecord, check_target, read_record, write_record
+
+
+def sender_of(account: str | None) -> BrownieSender:
+    """Sender for ``accounts[n]``, the stored account of that id, or (None) only for reading."""
+    from brownie import accounts, web3
+    from brownie.project.main import get_loaded_projects
+
+    loaded = get_loaded_projects()
+    if not loaded:
+        raise DeployError("no Brownie project is loaded; run this through `brownie run`")
+    if account is None:
+        return BrownieSender(loaded[0], None, web3.provider)
+    if account.isdigit():
+        if int(account) >= len(accounts):
+            raise DeployError(f"account {account}: this network has {len(accounts)} accounts")
+        return BrownieSender(loaded[0], accounts[int(account)], web3.provider)
+    return BrownieSender(loaded[0], accounts.load(account), web3.provider)
+
+
+def deploy_system(config_path: str, account: str) -> DeploymentRecord:
+    """Deploys from a configuration file and writes the record."""
+    config = load_config(config_path)
+    sender = sender_of(account)
+    out = record_path(config, sender.rpc.chain_id())
+    check_target(out, replace=config.local)
+    record = deploy(config, sender, print)
+    write_record(record, out)
+    print(summary_text(record, out))
+    return record
+
+
+def check_config(config_path: str) -> bytes:
+    """Checks a configuration file; returns and prints the risk parameter blob."""
+    config = load_config(config_path)
+    blob = quantise(config).encode()
+    print(f"{config.name}: config hash {config.config_hash()}, {len(blob)} bytes of parameters")
+    return blob
+
+
+def quote(vault: str, account: str) -> Quote:
+    """Prints and returns the quote of an account."""
+    result = _client(vault, sender_of(None)).quote(parse_account(account))
+    print("\n".join(result.lines()))
+    return result
+
+
+def liquidate(
+    vault: str, account: str, sender: str, sub: str, fraction: str, slippage_bps: str
+) -> Outcome | None:
+    """Quotes an account and liquidates it; None where it is healthy."""
+    for name, text in (("sub", sub), ("slippage_bps", slippage_bps)):
+        if not text.isdigit():
+            raise DeployError(f"{name}: expected a whole number, got {text[:40]!r}")
+    signer = sender_of(sender)
+    client = _client(vault, signer)
+    target = parse_account(account)
+    before = client.quote(target)
+    print("\n".join(before.lines()))
+    liquidator = parse_account(f"{signer.address}:{sub}")
+    outcome = client.liquidate(target, liquidator, parse_fraction(fraction), int(slippage_bps))
+    if outcome is None:
+        print("healthy at live prices: nothing to liquidate")
+        return None
+    print(
+        f"took {decimal(outcome.fraction)} for {decimal(outcome.payment)}, {outcome.gas_used:,} gas"
+    )
+    print("\n".join(outcome.after.lines()))
+    return outcome
+
+
+def _client(vault: str, sender: BrownieSender) -> VaultClient:
+    if vault.startswith("0x"):
+        return VaultClient(sender, vault)
+    record = read_record(Path(vault))
+    chain_id = sender.rpc.chain_id()
+    if record.chain_id != chain_id:
+        raise DeployError(f"{vault}: the record is of chain {record.chain_id}, this is {chain_id}")
+    return VaultClient(sender, record.vault)

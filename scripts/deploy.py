@@ -1,0 +1,20 @@
+"""``brownie run deploy --network anvil``: deploys the whole system from one configuration file.
+
+    brownie run deploy [main] [CONFIG] [ACCOUNT] --network NAME
+    brownie run deploy check [CONFIG] --network NAME
+
+ACCOUNT is a number (``accounts[n]``) or the id of a stored Brownie account.  The work is done in
+``risk/deploy``.
+"""
+
+from risk.deploy import brownie_tasks
+
+
+def main(config="configs/local.toml", account="0"):
+    """Deploys, reads everything back and writes deployments/<name>-<chain id>.json."""
+    return brownie_tasks.deploy_system(config, account)
+
+
+def check(config="configs/local.toml"):
+    """Checks the configuration and prints the exact parameters; sends nothing."""
+    return brownie_tasks.check_config(config)
