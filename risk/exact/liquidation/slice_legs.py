@@ -11,7 +11,7 @@ from risk.exact.custody import position_lib
 from risk.exact.liquidation.slice_math import leg
 from risk.exact.margin import instrument_id
 from risk.exact.math.wad_math import WAD
-from risk.exact.state import Account, Linear, Option, State
+from risk.exact.state import Account, State
 
 
 def take(

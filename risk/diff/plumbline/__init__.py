@@ -1,0 +1,1 @@
+"""Plumbline's own vault as a target of the differential runner."""

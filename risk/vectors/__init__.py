@@ -1,0 +1,1 @@
+"""Worked margin cases for implementations in other languages; format: docs/vectors.md."""
