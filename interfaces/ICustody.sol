@@ -33,6 +33,8 @@ interface ICustody {
     error InsufficientCollateral(uint8 collateral, uint256 available, uint256 requested);
     error InsufficientLiquidity(uint256 availableWad, uint256 requestedWad);
     error TooManyPositions(uint168 account, uint256 limit);
+    /// @notice One more position would make the account too much work to liquidate in one transaction (docs/liquidation.md §6).
+    error AccountTooHeavy(uint168 account, uint256 load, uint256 limit);
     error SizeOutOfRange(uint168 account, uint32 instrument);
     error CashOutOfRange(uint168 account);
     error Reentrancy();

@@ -243,6 +243,11 @@ library AccountLib {
 
     /* ─────────────────────────── obligations ──────────────────────── */
 
+    /// @notice Perps, futures and options
+    function positionCount(Account memory a) internal pure returns (uint256) {
+        return a.linearCount + a.optionCount;
+    }
+
     /// @notice cash < 0, or a perp or future with size ≠ 0, or a short option (docs/margin.md §5)
     function hasObligations(Account memory a) internal pure returns (bool yes) {
         if (a.cashWad < 0) return true;

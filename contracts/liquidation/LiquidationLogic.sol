@@ -6,6 +6,7 @@ import {ILiquidation} from "../../interfaces/ILiquidation.sol";
 import {IMargin} from "../../interfaces/IMargin.sol";
 import {IMarket} from "../../interfaces/IMarket.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
+import {WorkLoad} from "../accounts/WorkLoad.sol";
 import {Drift} from "../margin/Drift.sol";
 import {InstrumentId} from "../margin/InstrumentId.sol";
 import {MarginEngine} from "../margin/MarginEngine.sol";
@@ -39,7 +40,7 @@ library LiquidationLogic {
     /// @notice See IVault.liquidate. Refusals, in this order: NotAccountOwner(liquidator), SelfLiquidation, FractionInvalid,
     ///         RiskParamsMissing, errors of the margin of the account, AccountHealthy, PaymentAboveLimit, SizeOutOfRange of
     ///         the liquidator (perps and futures, then options, in storage order), CashOutOfRange (account),
-    ///         TooManyPositions and CashOutOfRange (liquidator), SliceLoweredHealth, errors of the margin of the
+    ///         TooManyPositions, CashOutOfRange and AccountTooHeavy (liquidator), SliceLoweredHealth, errors of the margin of the
     ///         liquidator, InsufficientMargin(liquidator).
     function liquidate(
         VaultStorage.State storage $,
@@ -58,22 +59,10 @@ library LiquidationLogic {
         AccountLib.Account memory a = AccountLib.load($, account, 0);
         AccountLib.Account memory b =
             AccountLib.load($, liquidator, WadMath.max(a.linearCount, a.optionCount));
-        Drift.Live memory live;
-        _poke($, p, Drift.underlyingMask(p, a) | Drift.underlyingMask(p, b), live);
-        IMargin.Margin memory m = _requireUnhealthy($, p, a, live);
-
-        ILiquidation.LiquidationQuote memory q = _quote($, p, a, m);
-        fraction = WadMath.min(fractionWad, q.maxFractionWad);
-        paymentWad = SliceMath.payment(q.fullPriceWad, fraction);
-        if (paymentWad < 0) paymentWad = -int256(WadMath.min(uint256(-paymentWad), $.insuranceWad));
-        if (paymentWad > maxPaymentWad) revert ILiquidation.PaymentAboveLimit(paymentWad, maxPaymentWad);
-
-        emit ILiquidation.Liquidated(account, liquidator, fraction, paymentWad, q.rewardWad);
-        SliceLegs.take($, a, b, fraction);
-        _pay($, a, b, paymentWad);
-        AccountLib.store($, a);
-        AccountLib.store($, b);
-        SliceLegs.announce(a, b);
+        IMargin.Margin memory m =
+            _requireUnhealthy($, p, a, _poke($, p, Drift.underlyingMask(p, a) | Drift.underlyingMask(p, b)));
+        (fraction, paymentWad) = _price($, _quote($, p, a, m), fractionWad, maxPaymentWad, a.id, b.id);
+        _move($, p, a, b, fraction, paymentWad);
         _checkHealth($, p, a, m.healthFactor);
         m = MarginEngine.compute($, p, b, true);
         // forge-lint: disable-next-line(unsafe-typecast)
@@ -94,7 +83,7 @@ library LiquidationLogic {
     /* ────────────────────────────── steps ─────────────────────────── */
 
     /// @dev Takes each snapshot of `mask` that is due, ascending, where the live price is usable; goes on where it is not.
-    function _poke(VaultStorage.State storage $, Params p, uint256 mask, Drift.Live memory live) private {
+    function _poke(VaultStorage.State storage $, Params p, uint256 mask) private returns (Drift.Live memory live) {
         for (uint256 u = 0; mask >> u != 0; ++u) {
             if ((mask >> u) & 1 == 0) continue;
             (IMarket.OracleState state, uint256 priceWad, uint256 updatedAt) = FeedReader.live($, p, u);
@@ -191,6 +180,42 @@ library LiquidationLogic {
         assembly ("memory-safe") {
             mstore(terms, count)
         }
+    }
+
+    /// @dev The fraction that is taken and what it costs. What the insurance fund pays is limited to what it holds, and the
+    ///      caller's limit applies to what is really paid.
+    function _price(
+        VaultStorage.State storage $,
+        ILiquidation.LiquidationQuote memory q,
+        uint256 fractionWad,
+        int256 maxPaymentWad,
+        uint168 account,
+        uint168 liquidator
+    ) private returns (uint256 fraction, int256 paymentWad) {
+        fraction = WadMath.min(fractionWad, q.maxFractionWad);
+        paymentWad = SliceMath.payment(q.fullPriceWad, fraction);
+        if (paymentWad < 0) paymentWad = -int256(WadMath.min(uint256(-paymentWad), $.insuranceWad));
+        if (paymentWad > maxPaymentWad) revert ILiquidation.PaymentAboveLimit(paymentWad, maxPaymentWad);
+        emit ILiquidation.Liquidated(account, liquidator, fraction, paymentWad, q.rewardWad);
+    }
+
+    /// @dev Moves the slice and the payment and stores both accounts.
+    function _move(
+        VaultStorage.State storage $,
+        Params p,
+        AccountLib.Account memory a,
+        AccountLib.Account memory b,
+        uint256 fraction,
+        int256 paymentWad
+    ) private {
+        uint256 positions = b.positionCount();
+        uint256 allowed = WorkLoad.allowance(p, a);
+        SliceLegs.take($, a, b, fraction);
+        _pay($, a, b, paymentWad);
+        AccountLib.store($, a);
+        AccountLib.store($, b);
+        WorkLoad.requireIfGrown(p, b, positions, allowed);
+        SliceLegs.announce(a, b);
     }
 
     /// @dev ≥ 0: liquidator to account. < 0: insurance fund to liquidator, already limited to what the fund holds.

@@ -42,6 +42,8 @@ library Portfolio {
     uint256 internal constant BUCKET_BIAS = 1 << 150;
     uint256 private constant BUCKET_UNDERLYING_SHIFT = 18;
     uint256 private constant FACTOR_BYTES = 0x140;
+    /// @dev as in ScenarioArray; assembly takes only constants of its own file
+    uint256 private constant TAG_CYCLE = 0xffffff;
     // fields of a factor
     uint256 private constant UNITS = 0x00; // N_u in the low 128 bits, Σ |o| of its short options above
     uint256 private constant TAG = 0x20; // of the snapshot's epoch
@@ -165,14 +167,12 @@ library Portfolio {
         assembly ("memory-safe") {
             word := sload(data.slot)
         }
-        uint256 epoch = uint32(word >> 88);
-        uint256 tag = ScenarioArray.tagOf(epoch);
-        uint256 arrays = ScenarioArray.baseOf(epoch);
+        uint256 arrays = ScenarioArray.baseOf(uint32(word >> 88));
         assembly ("memory-safe") {
             f := mload(0x40)
             mstore(0x40, add(f, FACTOR_BYTES))
             mstore(add(f, UNITS), 0)
-            mstore(add(f, TAG), tag)
+            mstore(add(f, TAG), add(mod(and(shr(88, word), 0xffffffff), TAG_CYCLE), 1))
             mstore(add(f, ARRAYS), arrays)
             mstore(add(f, PRICE), and(word, 0xffffffffffffffffffffff))
             mstore(add(f, TIME), and(shr(120, word), 0xffffffff))

@@ -113,29 +113,42 @@ library ScenarioScan {
             // −PnL_k = level − sum_k
             let level := add(shl(12, mload(add(w, 0x140))), mload(add(w, 0x160)))
             let weights := mload(add(mload(w), add(0x20, shl(1, first))))
-            for { let end := add(sums, 0x100) } lt(sums, end) { sums := add(sums, 0x80) } {
+            first := sub(first, shr(5, sums)) // scenario of a low sum = first + its pointer/32
+            let end := add(sums, 0x100)
+            for {} lt(sums, end) { sums := add(sums, 0x80) } {
                 let loss := sub(level, signextend(12, mload(sums)))
-                if sgt(loss, worst) { worst, binding := raise(loss, first, weights, worst, binding) }
+                if sgt(loss, worst) { worst, binding := raise(loss, add(first, shr(5, sums)), weights, worst, binding) }
                 loss := sub(level, signextend(12, mload(add(sums, 0x20))))
-                if sgt(loss, worst) { worst, binding := raise(loss, add(first, 1), weights, worst, binding) }
+                if sgt(loss, worst) {
+                    worst, binding := raise(loss, add(first, shr(5, add(sums, 0x20))), weights, worst, binding)
+                }
                 loss := sub(level, signextend(12, mload(add(sums, 0x40))))
-                if sgt(loss, worst) { worst, binding := raise(loss, add(first, 2), weights, worst, binding) }
+                if sgt(loss, worst) {
+                    worst, binding := raise(loss, add(first, shr(5, add(sums, 0x40))), weights, worst, binding)
+                }
                 loss := sub(level, signextend(12, mload(add(sums, 0x60))))
-                if sgt(loss, worst) { worst, binding := raise(loss, add(first, 3), weights, worst, binding) }
-                first := add(first, 4)
+                if sgt(loss, worst) {
+                    worst, binding := raise(loss, add(first, shr(5, add(sums, 0x60))), weights, worst, binding)
+                }
             }
             sums := sub(sums, 0x100)
+            first := add(first, 8) // lanes 8 … 15
             let half := shl(103, 1)
-            for { let end := add(sums, 0x100) } lt(sums, end) { sums := add(sums, 0x80) } {
+            for {} lt(sums, end) { sums := add(sums, 0x80) } {
                 let loss := sub(level, sar(104, add(mload(sums), half)))
-                if sgt(loss, worst) { worst, binding := raise(loss, first, weights, worst, binding) }
+                if sgt(loss, worst) { worst, binding := raise(loss, add(first, shr(5, sums)), weights, worst, binding) }
                 loss := sub(level, sar(104, add(mload(add(sums, 0x20)), half)))
-                if sgt(loss, worst) { worst, binding := raise(loss, add(first, 1), weights, worst, binding) }
+                if sgt(loss, worst) {
+                    worst, binding := raise(loss, add(first, shr(5, add(sums, 0x20))), weights, worst, binding)
+                }
                 loss := sub(level, sar(104, add(mload(add(sums, 0x40)), half)))
-                if sgt(loss, worst) { worst, binding := raise(loss, add(first, 2), weights, worst, binding) }
+                if sgt(loss, worst) {
+                    worst, binding := raise(loss, add(first, shr(5, add(sums, 0x40))), weights, worst, binding)
+                }
                 loss := sub(level, sar(104, add(mload(add(sums, 0x60)), half)))
-                if sgt(loss, worst) { worst, binding := raise(loss, add(first, 3), weights, worst, binding) }
-                first := add(first, 4)
+                if sgt(loss, worst) {
+                    worst, binding := raise(loss, add(first, shr(5, add(sums, 0x60))), weights, worst, binding)
+                }
             }
         }
         return (worst, binding);

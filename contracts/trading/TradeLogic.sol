@@ -6,6 +6,7 @@ import {ICustody} from "../../interfaces/ICustody.sol";
 import {IMarket} from "../../interfaces/IMarket.sol";
 import {ITrading} from "../../interfaces/ITrading.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
+import {WorkLoad} from "../accounts/WorkLoad.sol";
 import {PositionLib} from "../custody/PositionLib.sol";
 import {InitialMargin} from "../margin/InitialMargin.sol";
 import {InstrumentId} from "../margin/InstrumentId.sol";
@@ -165,9 +166,13 @@ library TradeLogic {
         AccountLib.Account[] memory accounts = new AccountLib.Account[](2);
         accounts[0] = AccountLib.load($, f.buyer, 1);
         accounts[1] = AccountLib.load($, f.seller, 1);
+        uint256 buyerCount = AccountLib.positionCount(accounts[0]);
+        uint256 sellerCount = AccountLib.positionCount(accounts[1]);
         _exchange($, f, accounts[0], accounts[1]);
         AccountLib.store($, accounts[0]);
         AccountLib.store($, accounts[1]);
+        WorkLoad.requireIfGrown(p, accounts[0], buyerCount, WorkLoad.LIMIT);
+        WorkLoad.requireIfGrown(p, accounts[1], sellerCount, WorkLoad.LIMIT);
         InitialMargin.requireInitial($, p, accounts);
     }
 

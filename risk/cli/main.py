@@ -117,6 +117,46 @@ def deploy(
 
 
 @app.command()
+def calibrate(
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly prices (CSV, gzip or Parquet); none: generated.")
+    ] = None,
+    assets: Annotated[
+        str | None, typer.Option(help="Underlyings of one group, with commas.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Write the scenario set and its evidence as JSON.")
+    ] = None,
+    backtest: Annotated[
+        Path | None, typer.Option(help="Also run the rolling margin backtest; JSON to this file.")
+    ] = None,
+    portfolios: Annotated[int, typer.Option(min=100, help="Hold-out portfolios.")] = 10_000,
+    starts: Annotated[int, typer.Option(min=1, help="Starts of each adversarial search.")] = 1000,
+    holdout_days: Annotated[int, typer.Option(min=30, help="Days kept from the fit.")] = 365,
+    linear_only: Annotated[bool, typer.Option(help="Fit perps only, no options.")] = False,
+    quick: Annotated[bool, typer.Option(help="A smaller fit: seconds, wider margins.")] = False,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Build the joint scenario set from prices and certify what its scan covers."""
+    from risk.cli.calibrate import CalibrateOptions, calibrate_command
+
+    options = CalibrateOptions(
+        data=data,
+        assets=assets,
+        certificate=certificate,
+        backtest=backtest,
+        portfolios=portfolios,
+        starts=starts,
+        holdout_days=holdout_days,
+        linear_only=linear_only,
+        quick=quick,
+        seed=seed,
+    )
+    raise typer.Exit(calibrate_command(options, json))
+
+
+@app.command()
 def vectors(
     check: Annotated[
         Path | None, typer.Option(help="Check this file against model and chain.")

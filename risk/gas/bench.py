@@ -266,12 +266,12 @@ def _refresh_if_due(bench: Bench) -> None:
 
 
 def _uncached(*, wide: bool) -> int:
-    """128 positions, 64 scenarios, snapshots out of date as well: refresh, arrays and liquidation
+    """The heaviest accounts that 64 scenarios allow, snapshots out of date as well: refresh, arrays and liquidation
     in one transaction, on a node that enforces the protocol's gas limit of a transaction.
 
-    ``wide`` spreads the options over sixteen underlyings with an expiry of its own each, the
-    dearest account there can be. Where it does not fit, the figure is what it takes on a node
-    without that limit.
+    128 positions in one underlying, or (``wide``) as many options as the work limit allows over
+    sixteen underlyings with an expiry of its own each. Where it does not fit, the figure is what it
+    takes on a node without that limit.
     """
     for limited in (True, False):
         chain = Chain(tx_gas_limit=limited, gas_limit=60_000_000)

@@ -23,6 +23,7 @@ GATES: dict[str, tuple[int, int | None]] = {
     "liquidate_64": (2_000_000, None),
     "liquidate_128": (4_000_000, None),
     "liquidate_uncached_128_k64": (EIP7825 - 1, None),
+    "liquidate_uncached_wide_k64": (EIP7825 - 1, None),
 }
 
 

@@ -23,7 +23,8 @@ from risk.diff.plumbline.world import (
     WorldSpec,
     instrument,
 )
-from risk.exact.state import MAX_POSITIONS
+from risk.exact.accounts import work_load
+from risk.exact.state import MAX_POSITIONS, Account, Linear, Option
 
 NOW = 1_800_000_000
 FEED_DECIMALS = 8
@@ -134,11 +135,20 @@ def portfolio_4u(spec: WorldSpec) -> list[tuple[int, int]]:
 
 
 def portfolio_wide(spec: WorldSpec) -> list[tuple[int, int]]:
-    """The dearest account to price: one perp and 127 options, each with an expiry of its own."""
+    """The most spread account that 64 scenarios allow (``work_load.LIMIT``): one perp and as many
+    options, each with an expiry of its own, over all underlyings.
+    """
     legs = [(instrument(0, PERP), WAD)]
     for u, underlying in enumerate(spec.underlyings):
         size = PRICES[0] * WAD // PRICES[u % len(PRICES)] // 10
         for bucket in underlying.buckets:
             sign = 1 if len(legs) % 2 else -1
             legs.append((instrument(u, CALL, bucket.expiry_day, len(legs) % 2), sign * size))
-    return legs[:MAX_POSITIONS]
+    # expiry by expiry over the underlyings, so that all of these are held
+    legs[1:] = sorted(legs[1:], key=lambda leg: ((leg[0] >> 10) & 0xFFFF, leg[0] >> 28))
+    account = Account(linear=[Linear(*legs[0], 0)])
+    for k, (held, size) in enumerate(legs[1:], start=1):
+        account.options.append(Option(held, size))
+        if work_load.load(64, account) > work_load.LIMIT:
+            return legs[:k]
+    return legs

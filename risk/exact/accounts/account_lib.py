@@ -1,6 +1,7 @@
 """Accounts: load, change, store.  Twin: ``contracts/accounts/AccountLib.sol``.
 
-``load`` hands out a copy; nothing changes before ``store``.  Functions that refuse say for which account.
+``load`` hands out a copy; nothing changes before ``store``.  Functions that refuse say for which
+account.
 """
 
 from __future__ import annotations
@@ -29,10 +30,16 @@ def load(state: State, account_id: int) -> Account:
     )
 
 
+def position_count(a: Account) -> int:
+    """Perps, futures and options."""
+    return len(a.linear) + len(a.options)
+
+
 def store(state: State, account_id: int, a: Account) -> None:
     """Writes the account back.
 
-    ``TooManyPositions(account, 128)``, then ``CashOutOfRange(account)`` where cash does not fit int128.
+    ``TooManyPositions(account, 128)``, then ``CashOutOfRange(account)`` where cash does not fit
+    int128.
     """
     if len(a.linear) + len(a.options) > MAX_POSITIONS:
         raise ModelRevert("TooManyPositions", (account_id, MAX_POSITIONS))
@@ -44,10 +51,11 @@ def store(state: State, account_id: int, a: Account) -> None:
 def add_linear(
     account_id: int, a: Account, instrument: int, d_size: int, d_quote: int
 ) -> tuple[int, int, int]:
-    """Adds to a perp or future; appends it where absent, removes it where size and quote end at zero.
+    """Adds to a perp or future; appends it where absent, removes it where size and quote end at
+    zero.
 
-    Returns (old size, new size, new quote).  ``SizeOutOfRange(account, instrument)`` where the new size does not fit
-    int96 or the new quote int128.
+    Returns (old size, new size, new quote).  ``SizeOutOfRange(account, instrument)`` where the new
+    size does not fit int96 or the new quote int128.
     """
     i = find_linear(a, instrument)
     old_size, old_quote = (
@@ -63,7 +71,9 @@ def add_linear(
 
 
 def set_linear(account_id: int, a: Account, i: int, instrument: int, size: int, quote: int) -> None:
-    """Overwrites entry ``i`` (or appends it); it stays where size and quote are zero.  ``SizeOutOfRange``."""
+    """Overwrites entry ``i`` (or appends it); it stays where size and quote are zero.
+    ``SizeOutOfRange``.
+    """
     if not (INT96_MIN <= size <= INT96_MAX and INT128_MIN <= quote <= INT128_MAX):
         raise ModelRevert("SizeOutOfRange", (account_id, instrument))
     a.linear[i : i + 1] = [Linear(instrument, size, quote)]
@@ -83,7 +93,8 @@ def find_linear(a: Account, instrument: int) -> int:
 def add_option(account_id: int, a: Account, instrument: int, d_size: int) -> tuple[int, int]:
     """Adds to an option; appends it where absent, removes it where the size ends at zero.
 
-    Returns (old size, new size).  ``SizeOutOfRange(account, instrument)`` where the new size does not fit int96.
+    Returns (old size, new size).  ``SizeOutOfRange(account, instrument)`` where the new size does
+    not fit int96.
     """
     i = find_option(a, instrument)
     old_size = a.options[i].size_wad if i < len(a.options) else 0
@@ -97,7 +108,7 @@ def add_option(account_id: int, a: Account, instrument: int, d_size: int) -> tup
 
 
 def set_option(account_id: int, a: Account, i: int, instrument: int, size: int) -> None:
-    """Overwrites entry ``i`` (or appends it); it stays where the size is zero.  ``SizeOutOfRange``."""
+    """Overwrites entry ``i`` (or appends it), also with size zero.  ``SizeOutOfRange``."""
     if not INT96_MIN <= size <= INT96_MAX:
         raise ModelRevert("SizeOutOfRange", (account_id, instrument))
     a.options[i : i + 1] = [Option(instrument, size)]

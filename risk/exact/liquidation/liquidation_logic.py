@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from risk.exact.accounts import account_lib
+from risk.exact.accounts import account_lib, work_load
 from risk.exact.custody.custody_logic import require_owner
 from risk.exact.errors import ModelRevert
 from risk.exact.liquidation import slice_legs, slice_math
@@ -47,8 +47,8 @@ def liquidate(
 
     Refusals, in this order: NotAccountOwner(liquidator), SelfLiquidation, FractionInvalid,
     RiskParamsMissing, errors of the margin of the account, AccountHealthy, PaymentAboveLimit,
-    SizeOutOfRange (liquidator), CashOutOfRange (account), TooManyPositions and CashOutOfRange
-    (liquidator), SliceLoweredHealth, errors of the margin of the liquidator,
+    SizeOutOfRange (liquidator), CashOutOfRange (account), TooManyPositions, CashOutOfRange and
+    AccountTooHeavy (liquidator), SliceLoweredHealth, errors of the margin of the liquidator,
     InsufficientMargin(liquidator).
     """
     require_owner(liquidator_id, sender)
@@ -60,6 +60,7 @@ def liquidate(
     p = feed_reader.load_params(state)
     a = account_lib.load(state, account_id)
     b = account_lib.load(state, liquidator_id)
+    positions, allowed = account_lib.position_count(b), work_load.allowance(p, a)
     mask = drift.underlying_mask(p, a) | drift.underlying_mask(p, b)
     live = _poke(state, world, p, mask)
     m = _require_unhealthy(state, world, p, account_id, a, live)
@@ -79,6 +80,7 @@ def liquidate(
         state.insurance_wad += payment
     account_lib.store(state, account_id, a)
     account_lib.store(state, liquidator_id, b)
+    work_load.require_if_grown(p, liquidator_id, b, positions, allowed)
     _check_health(state, account_id, a, m.health_factor)
     after = margin_engine.compute(state, liquidator_id, b)
     if after.equity < after.im:

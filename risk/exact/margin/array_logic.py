@@ -1,6 +1,7 @@
 """Computes scenario arrays: Black-76 on K scenarios.  Twin: ``contracts/margin/ArrayLogic.sol``.
 
-Formulas: docs/margin.md §3 and §4.  Arrays are memoised by everything they depend on and never read from a chain.
+Formulas: docs/margin.md §3 and §4.  Arrays are memoised by everything they depend on and never read
+from a chain.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ _Slice = tuple[int, int, SviParams]
 def compute(state: State, instrument: int) -> ScenarioArray:
     """The array of an option at the snapshot of its underlying.
 
-    In this order: ``RiskParamsMissing``, ``UnknownInstrument(id)`` where it is no listed option, ``SliceMissing(u, day)``,
-    the errors of ``log_moneyness`` and ``std_dev``, ``ArrayOutOfRange(id)``.
+    In this order: ``RiskParamsMissing``, ``UnknownInstrument(id)`` where it is no listed option,
+    ``SliceMissing(u, day)``, the errors of ``log_moneyness`` and ``std_dev``,
+    ``ArrayOutOfRange(id)``.
     """
     if state.params is None:
         raise ModelRevert("RiskParamsMissing")
@@ -62,7 +64,9 @@ def strike_of(state: State, instrument: int) -> int:
 
 
 def tenor_factor(params: RiskParams, u: int, tenor: int) -> int:
-    """g = min(tenor_cap, exp(p·ln(30 d/max(T, tenor_floor)))), WAD; a tenor floor of 0 counts as 1 s."""
+    """g = min(tenor_cap, exp(p·ln(30 d/max(T, tenor_floor)))), WAD; a tenor floor of 0 counts as 1
+    s.
+    """
     limits = params.underlyings[u]
     seconds = max(tenor, limits.tenor_floor_seconds, 1)
     exponent = ln_wad(TENOR_UNIT * WAD // seconds) * limits.tenor_power_wad // WAD

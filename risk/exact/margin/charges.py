@@ -1,4 +1,5 @@
-"""Charges beside the scan: short-option floor, basis, size.  Twin: ``contracts/margin/Charges.sol``.
+"""Charges beside the scan: short-option floor, basis, size.  Twin:
+``contracts/margin/Charges.sol``.
 
 Formulas: docs/margin.md §5.  All charges are WAD of the settlement currency and rounded up.
 """
@@ -30,7 +31,9 @@ def basis_charge(exposure: int, price: int, rate: int) -> int:
 
 
 def size_charge(units: int, price: int, measure: int, depth: int, bps: int) -> int:
-    """⌈A·max(0, measure/depth − 1)·λ⌉ with A = ⌈S·N⌉; ``measure`` is N for MM and the open interest for IM."""
+    """⌈A·max(0, measure/depth − 1)·λ⌉ with A = ⌈S·N⌉; ``measure`` is N for MM and the open interest
+    for IM.
+    """
     return (
         _up(_up(units * price, WAD) * (measure - depth) * bps, depth * BPS)
         if measure > depth

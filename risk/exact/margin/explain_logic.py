@@ -1,6 +1,8 @@
-"""Explains a margin: where the binding scenario loses, row by row.  Twin: ``contracts/margin/ExplainLogic.sol``.
+"""Explains a margin: where the binding scenario loses, row by row.  Twin:
+``contracts/margin/ExplainLogic.sol``.
 
-Rows: collaterals ascending, perps and futures in storage order, options in storage order.  Formulas: docs/margin.md §6.
+Rows: collaterals ascending, perps and futures in storage order, options in storage order.
+Formulas: docs/margin.md §6.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class RowKind(IntEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """``value``: what the row adds to M; ``scan_contribution``: its Euler contribution to the scan."""
+    """``value``: what the row adds to M; ``scan_contribution``: its Euler share of the scan."""
 
     kind: RowKind
     id: int
@@ -58,7 +60,8 @@ def explain(state: State, account_id: int) -> Explanation:
         _linear_rows(state, w, margin, a, rows)
         _option_rows(state, w, margin, a, rows)
         if margin.binding_scenario != NO_SCENARIO:
-            # What flooring every share left over goes to the last row, so that the rows sum to the scan.
+            # What flooring every share left over goes to the last row, so that the rows sum to the
+            # scan.
             rest = margin.scan - sum(row.scan_contribution for row in rows)
             rows[-1] = replace(rows[-1], scan_contribution=rows[-1].scan_contribution + rest)
     target = -(-margin.mm * w.params.target_bps // BPS) if w is not None else 0
@@ -72,7 +75,9 @@ def explain(state: State, account_id: int) -> Explanation:
 
 
 def _linear_rows(state: State, w: Work, margin: Margin, a: Account, rows: list[Row]) -> None:
-    """Collaterals, perps and futures; the first of each underlying carries the deduction of its row."""
+    """Collaterals, perps and futures; the first of each underlying carries the deduction of its
+    row.
+    """
     explained: set[int] = set()
     for j, amount in enumerate(a.collateral):
         if amount:

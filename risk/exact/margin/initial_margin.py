@@ -17,6 +17,7 @@ from risk.exact.market.feed_reader import OracleState
 from risk.exact.params.risk_params import RiskParams
 from risk.exact.state import Account, State, World
 
+
 def require_initial(state: State, world: World, accounts: Sequence[tuple[int, Account]]) -> None:
     """Require E ≥ IM of each (id, account) that has obligations; may take snapshots.
 

@@ -42,7 +42,9 @@ def bucket_key(instrument: int) -> int:
 
 
 def strike_key(instrument: int) -> int:
-    """underlying << 26 | expiry_day << 10 | strike_index: key of the strike, the same for call and put."""
+    """underlying << 26 | expiry_day << 10 | strike_index: key of the strike, the same for call and
+    put.
+    """
     return instrument >> 28 << 26 | instrument & 0x3FFFFFF
 
 

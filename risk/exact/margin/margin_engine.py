@@ -50,15 +50,17 @@ class Margin:
 def compute(state: State, account_id: int, account: Account) -> Margin:
     """Margin of ``account``.
 
-    In this order: ``RiskParamsMissing`` (not where the account holds cash only), ``MulDivOverflow`` of a collateral value,
-    ``SliceMissing`` of a future, the errors of ``array_logic``, ``ExposureOverflow(account)``, ``MulDivOverflow`` of the
-    health factor.
+    In this order: ``RiskParamsMissing`` (not where the account holds cash only), ``MulDivOverflow``
+    of a collateral value, ``SliceMissing`` of a future, the errors of ``array_logic``,
+    ``ExposureOverflow(account)``, ``MulDivOverflow`` of the health factor.
     """
     return run(state, account_id, account)[0]
 
 
 def run(state: State, account_id: int, account: Account) -> tuple[Margin, Work | None]:
-    """As ``compute``, and the rows and sums for the explanation (None where the account holds cash only)."""
+    """As ``compute``, and the rows and sums for the explanation (None where the account holds cash
+    only).
+    """
     obliged = has_obligations(account)
     mark_equity, haircuts = account.cash_wad, 0
     scan, binding, floor, basis, liq, liq_im = 0, scenario_scan.NO_SCENARIO, 0, 0, 0, 0
@@ -102,7 +104,9 @@ def run(state: State, account_id: int, account: Account) -> tuple[Margin, Work |
 
 
 def linear_mark(state: State, instrument: int, price: int, time: int) -> int:
-    """Mark of a perp or future: S, for a future not yet expired ⌊S·R/1e18⌋.  ``SliceMissing(u, day)``."""
+    """Mark of a perp or future: S, for a future not yet expired ⌊S·R/1e18⌋.  ``SliceMissing(u,
+    day)``.
+    """
     if (
         instrument_id.kind(instrument) == instrument_id.PERP
         or instrument_id.expiry(instrument) <= time

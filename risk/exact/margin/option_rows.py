@@ -1,4 +1,6 @@
-"""Options of an account: from scenario arrays to rows of the scan.  Twin: ``contracts/margin/OptionRows.sol``."""
+"""Options of an account: from scenario arrays to rows of the scan.  Twin:
+``contracts/margin/OptionRows.sol``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ def delta_of(array: ScenarioArray, instrument: int) -> int:
 
 
 def row_of(array: ScenarioArray, size: int) -> Row:
-    """s = ⌊|o|·U/1e18⌋ with the sign of o; deduction 8192, and |s| + 1 more for a short position."""
+    """s = ⌊|o|·U/1e18⌋ with the sign of o; deduction 8192, and |s| + 1 more for a short one."""
     s = abs(size) * array.unit // WAD
     if size < 0:
         return Row(-s, array.lanes, ROW_DEDUCTION + s + 1)

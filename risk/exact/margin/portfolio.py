@@ -1,7 +1,7 @@
 """Working memory of one margin computation.  Twin: ``contracts/margin/Portfolio.sol``.
 
-What an account holds, summed by underlying (``Factor``) and by expiry (bucket), and the rows of the scan.  Nothing here
-rounds.
+What an account holds, summed by underlying (``Factor``) and by expiry (bucket), and the rows of the
+scan.  Nothing here rounds.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Row:
 
 @dataclass
 class Work:
-    """Factors by index, exposure (units × 511) by bucket key, rows; row i belongs to option i, underlyings follow."""
+    """Factors by index, exposure (units × 511) by bucket key, rows; row i belongs to option i,
+    underlyings follow.
+    """
 
     params: RiskParams
     factors: dict[int, Factor] = field(default_factory=dict)
@@ -62,7 +64,9 @@ def add_to_bucket(w: Work, instrument: int, amount: int) -> None:
 
 
 def add_linear_value(f: Factor, value: int, units: int) -> None:
-    """Adds the value and the units of a collateral or linear position; the underlying then has a row."""
+    """Adds the value and the units of a collateral or linear position; the underlying then has a
+    row.
+    """
     f.linear_value += value
     f.units += units
     f.has_linear = True

@@ -1,7 +1,8 @@
-"""Scenario array of one instrument: quantisation, packing, tag, place.  Twin: ``contracts/margin/ScenarioArray.sol``.
+"""Scenario array of one instrument: quantisation, packing, tag, place.  Twin:
+``contracts/margin/ScenarioArray.sol``.
 
-Formulas: docs/margin.md §4.  An array holds, for one unit of an instrument, the value change in every scenario (13-bit
-lanes times one unit), the mark and the delta.
+Formulas: docs/margin.md §4.  An array holds, for one unit of an instrument, the value change in
+every scenario (13-bit lanes times one unit), the mark and the delta.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ ARRAYS_SLOT: Final = 0xDBB586AABC82CDFCB996E782 << 160
 
 @dataclass(frozen=True)
 class ScenarioArray:
-    """One instrument at one snapshot.  ΔV_k ≈ lanes[k]·unit, never above; mark in [mark_down, mark_up]."""
+    """One instrument at one snapshot.  ΔV_k ≈ lanes[k]·unit, never above; mark in [mark_down,
+    mark_up].
+    """
 
     lanes: tuple[int, ...]
     unit_mantissa: int
@@ -69,7 +72,9 @@ def tag_of(epoch: int) -> int:
 
 
 def base_of(epoch: int) -> int:
-    """Slot 0 of the generation of ``epoch``; the array of an instrument starts at this + (instrument << 2)."""
+    """Slot 0 of the generation of ``epoch``; the array of an instrument starts at this +
+    (instrument << 2).
+    """
     return ARRAYS_SLOT + (epoch // TAG_CYCLE << 40)
 
 
@@ -79,7 +84,9 @@ def word_count(scenarios: int) -> int:
 
 
 def unit_for(instrument: int, largest: int) -> tuple[int, int]:
-    """(m, e) of the smallest m·2^e ≥ max(1, ⌈largest/4095⌉) with an 8-bit m.  ``ArrayOutOfRange`` where e > 127."""
+    """(m, e) of the smallest m·2^e ≥ max(1, ⌈largest/4095⌉) with an 8-bit m.  ``ArrayOutOfRange``
+    where e > 127.
+    """
     need = max(1, -(-largest // MAX_LANE))
     exponent = max(0, need.bit_length() - UNIT_MANTISSA_BITS)
     mantissa = -(-need >> exponent)

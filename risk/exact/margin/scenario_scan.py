@@ -1,4 +1,4 @@
-"""The scan: worst weighted loss over the scenarios.  Twin: ``contracts/margin/ScenarioScan.sol``."""
+"""The scan: worst weighted loss of the scenarios.  Twin: ``contracts/margin/ScenarioScan.sol``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ NO_SCENARIO: Final = 2**256 - 1
 
 
 def scan(rows: Sequence[Row], weights_bps: Sequence[int]) -> tuple[int, int]:
-    """(Scan, binding scenario): the largest ⌈w_k·(−PnL_k)/1e4⌉ and the lowest k that has it; (0, 2^256 − 1) if none > 0."""
+    """(Scan, binding scenario): the largest ⌈w_k·(−PnL_k)/1e4⌉ and the lowest k that has it; (0,
+    2^256 − 1) if none > 0.
+    """
     losses = scenario_losses(rows, len(weights_bps))
     worst, binding = 0, NO_SCENARIO
     for k, (loss, weight) in enumerate(zip(losses, weights_bps, strict=True)):

@@ -1,7 +1,7 @@
 """Validates and sets the risk parameters.  Twin: ``contracts/params/ParamsLogic.sol``.
 
-Rules and their order: docs/margin.md §2.  The blob is judged word by word, as the contract does, so also blobs that no
-``RiskParams`` could have encoded get the same refusal.
+Rules and their order: docs/margin.md §2.  The blob is judged word by word, as the contract does, so
+also blobs that no ``RiskParams`` could have encoded get the same refusal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ MAX_PRICE_UNIT_E6: Final = 6_944  # 144·unit < 1e6: docs/margin.md §8
 
 
 def set_params(state: State, blob: bytes) -> None:
-    """Validates ``blob``, takes it and opens a new epoch of every underlying that has a snapshot (``set``)."""
+    """Validates ``blob``, takes it and opens a new epoch of every underlying that has a snapshot
+    (``set``).
+    """
     validate(state, blob)
     state.params = RiskParams.decode(blob)
     for u in state.underlyings:
@@ -94,7 +96,9 @@ def _validate_underlying(words: Sequence[int], scenarios: int, u: int) -> None:
 def _validate_lanes(
     words: Sequence[int], first: int, scenarios: int, limit: int, field: str, u: int
 ) -> None:
-    """Four words of lanes: below K lane > −limit, from K on zero; the stored value is lane + 4096 and never 0."""
+    """Four words of lanes: below K lane > −limit, from K on zero; the stored value is lane + 4096
+    and never 0.
+    """
     for k in range(MAX_LANES):
         raw = rp.raw_lane(words[first : first + rp.LANE_WORDS], k)
         ok = raw != 0 and raw + limit > rp.LANE_BIAS if k < scenarios else raw == rp.LANE_BIAS

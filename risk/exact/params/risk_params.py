@@ -1,7 +1,9 @@
-"""Risk parameters: typed, immutable, with the one canonical encoding.  Twin: ``contracts/params/RiskParamsBlob.sol``.
+"""Risk parameters: typed, immutable, with the one canonical encoding.  Twin:
+``contracts/params/RiskParamsBlob.sol``.
 
-Layout of the words: docs/margin.md §2.  Values may break the rules (``params_logic.validate`` judges the encoded blob, as
-the contract does); ``encode`` only refuses, with ``ValueError``, what does not fit its field.
+Layout of the words: docs/margin.md §2.  Values may break the rules (``params_logic.validate``
+judges the encoded blob, as the contract does); ``encode`` only refuses, with ``ValueError``, what
+does not fit its field.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ class UnderlyingParams:
 
 @dataclass(frozen=True)
 class CollateralParams:
-    """Parameters of one collateral; ``underlying``, ``decimals`` and ``has_rate`` repeat the listing."""
+    """Parameters of one collateral; ``underlying``, ``decimals`` and ``has_rate`` repeat the
+    listing.
+    """
 
     underlying: int
     decimals: int

@@ -5,7 +5,7 @@ The order of the checks is part of the interface; it is listed at ``fill``.
 
 from __future__ import annotations
 
-from risk.exact.accounts import account_lib
+from risk.exact.accounts import account_lib, work_load
 from risk.exact.custody import position_lib
 from risk.exact.custody.custody_logic import require_owner
 from risk.exact.errors import ModelRevert
@@ -151,9 +151,13 @@ def _execute(
     """Move positions and money, store both accounts, then ask both for initial margin."""
     buyer = account_lib.load(state, buyer_id)
     seller = account_lib.load(state, seller_id)
+    counts = account_lib.position_count(buyer), account_lib.position_count(seller)
     _exchange(state, buyer_id, buyer, seller_id, seller, instrument, size, price)
     account_lib.store(state, buyer_id, buyer)
     account_lib.store(state, seller_id, seller)
+    p = load_params(state)
+    work_load.require_if_grown(p, buyer_id, buyer, counts[0], work_load.LIMIT)
+    work_load.require_if_grown(p, seller_id, seller, counts[1], work_load.LIMIT)
     initial_margin.require_initial(state, world, [(buyer_id, buyer), (seller_id, seller)])
 
 

@@ -1,0 +1,166 @@
+"""``plumbline calibrate``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from risk.cli.output import guarded, stdout, write_json
+
+if TYPE_CHECKING:
+    from risk.quant.data import PriceTable
+    from risk.quant.scenarios.calibrate import Settings
+
+GENERATED_HOURS = 24 * 540
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """The options of the command as they came."""
+
+    data: Path | None
+    assets: str | None
+    certificate: Path | None
+    backtest: Path | None
+    portfolios: int
+    starts: int
+    holdout_days: int
+    linear_only: bool
+    quick: bool
+    seed: int
+
+
+def calibrate_command(options: CalibrateOptions, json: Path | None) -> int:
+    """0: at least 99.9 % of the hold-out portfolios are covered; 1: fewer; 2: the run failed."""
+    return guarded(lambda: _calibrate(options, json))
+
+
+def _calibrate(options: CalibrateOptions, json: Path | None) -> int:
+    from risk.quant.scenarios.certificate import Evidence, certify
+    from risk.quant.scenarios.rolling import Rolling, run, summary
+
+    table = _table(options)
+    for notice in table.notices:
+        _tell(notice)
+    settings = _settings(options)
+    evidence = Evidence(options.portfolios, options.starts, options.holdout_days)
+    report = certify(table, settings, evidence, _tell).report
+    write_json(options.certificate, report)
+    result: dict[str, Any] = {"certificate": report}
+    stdout().print(_coverage_table(report))
+    if options.backtest is not None:
+        history = run(table, _quick(options), Rolling(seed=options.seed + 10), _tell)
+        result["backtest"] = summary(history)
+        write_json(options.backtest, result["backtest"])
+        stdout().print(_backtest_table(result["backtest"]))
+    write_json(json, result)
+    exact = report["exact_scan"]["hold_out_portfolios"]
+    return 0 if exact["covered"] >= 0.999 else 1
+
+
+def _table(options: CalibrateOptions) -> PriceTable:
+    if options.data is not None:
+        from risk.quant.data import read_prices
+
+        assets = options.assets.split(",") if options.assets else None
+        return read_prices(options.data, assets)
+    from risk.quant.data import PriceTable
+    from risk.quant.generate import generate
+
+    _tell("no --data: generated prices")
+    whole = generate(options.seed, GENERATED_HOURS)
+    names = options.assets.split(",") if options.assets else list(whole.assets[:3])
+    columns = [whole.column(name) for name in names]
+    close = {"close": whole.close[:, columns]}
+    return PriceTable(tuple(names), whole.times, close, whole.step_seconds, "generated")
+
+
+def _quick(options: CalibrateOptions) -> Settings:
+    from risk.quant.scenarios.calibrate import Settings
+
+    return Settings.quick(options.seed)
+
+
+def _settings(options: CalibrateOptions) -> Settings:
+    from risk.quant.scenarios.calibrate import Settings
+
+    base = _quick(options) if options.quick else Settings()
+    return replace(
+        base, plan=replace(base.plan, seed=options.seed), options=not options.linear_only
+    )
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _coverage_table(report: dict[str, Any]) -> Table:
+    out = Table(
+        "portfolios",
+        "number",
+        "covered",
+        "mean overcharge",
+        "of the sum",
+        "p99",
+        "worst ratio",
+        title=f"scenario set of {report['scenarios']['count']}, "
+        f"{' '.join(report['data']['assets'])}, {report['data']['margin_period_hours']} h",
+    )
+    exact = report["exact_scan"]
+    rows = [("hold-out, exact Scan", exact["hold_out_portfolios"])]
+    rows += [(f"  {name}", item) for name, item in exact["by_archetype"].items()]
+    rows += [
+        ("all, max(Scan, Floor) + Basis", report["exact_requirement"]),
+        ("perps, every direction", report["float_scan"]["linear"]),
+        ("hold-out period", report["float_scan"]["hold_out_period"]),
+        ("hold-out period, perps", report["float_scan"]["hold_out_period_linear"]),
+    ]
+    for name, item in rows:
+        out.add_row(
+            name,
+            f"{item['portfolios']:,}",
+            f"{item['covered']:.2%}",
+            f"{item['mean_overcharge']:.1%}",
+            f"{item['aggregate_overcharge']:.1%}",
+            f"{item['p99_overcharge']:.0%}",
+            f"{item['worst']:.3f}",
+        )
+    for name, item in report["adversary"].items():
+        label = f"worst of {item['starts']} starts: {name.replace('_', ' ')}"
+        out.add_row(label, "", "", "", "", "", f"{item['worst_covered']:.3f}")
+    return out
+
+
+def _backtest_table(report: dict[str, Any]) -> Table:
+    out = Table(
+        "archetype",
+        "observations",
+        "exceptions",
+        "coverage",
+        "Kupiec p",
+        "largest exception",
+        "of margin",
+        "day",
+        "Scan alone: exceptions",
+        title=f"margin backtest {report['first_day']} to {report['last_day']}, "
+        f"{report['days']} days, against {report['alpha']:.0%}",
+    )
+    for row in report["archetypes"]:
+        mm, scan = row["mm"], row["scan"]
+        share = mm["largest_exception_of_margin"]
+        out.add_row(
+            row["archetype"],
+            f"{mm['observations']:,}",
+            str(mm["exceptions"]),
+            f"{mm['coverage']:.2%}",
+            f"{mm['kupiec_p_value']:.3g}",
+            f"{mm['largest_exception']:.4f}",
+            "" if share is None else f"{share:.0%}",
+            mm["largest_exception_day"] or "",
+            str(scan["exceptions"]),
+        )
+    return out

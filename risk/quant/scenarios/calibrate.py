@@ -1,0 +1,146 @@
+"""From factors at one moment to a fitted scenario set that covers a validation sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from risk.quant import archetypes
+from risk.quant.scenarios import factors
+from risk.quant.scenarios.adversary import charges, requirement, search
+from risk.quant.scenarios.book import Book, make_book
+from risk.quant.scenarios.coverage import MATERIAL, expected_shortfall, scan
+from risk.quant.scenarios.exact import BPS, Policy
+from risk.quant.scenarios.factors import PERIOD, Factors, Scale
+from risk.quant.scenarios.fit import (
+    Cuts,
+    Plan,
+    Problem,
+    ScenarioSet,
+    fit,
+    make_problem,
+    ratios,
+    scenario_changes,
+    stretched,
+)
+
+Floats = NDArray[np.float64]
+Tell = Callable[[str], None]
+
+TARGET: Final = 0.9993  # of the validation sample, so that another sample reaches 99.9 %
+VALIDATION_SEED: Final = 5_000
+STRETCH: Final = (0.95, 1.6)
+BISECTIONS: Final = 14
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`training` mixed and `linear` perp portfolios, `validation` for the last common factor;
+    `thin`: every how many hours an observation; `adversaries` starts of each search per round."""
+
+    plan: Plan = field(default_factory=Plan)
+    policy: Policy = field(default_factory=Policy)
+    training: int = 40_000
+    linear: int = 6_000
+    validation: int = 20_000
+    adversaries: int = 60
+    thin: int = 3
+    options: bool = True
+
+    @staticmethod
+    def quick(seed: int = 1) -> Settings:
+        """Seconds instead of minutes: for the refits of the backtest and for tests."""
+        plan = Plan(iterations=1000, rounds=1, seed=seed)
+        return Settings(plan, training=12_000, linear=2_000, validation=6_000, adversaries=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The set, its scales, and what it was fitted on. `rows`: begin and end of the sample."""
+
+    scenarios: ScenarioSet
+    scale: Scale
+    book: Book
+    problem: Problem
+    factor: float
+    rows: tuple[int, int]
+
+
+def calibrate(f: Factors, at: int, settings: Settings, tell: Tell = lambda _: None) -> Calibration:
+    """Fits at row `at` of the factors; sees only moves that are complete by then."""
+    start, stop = f.first, at - PERIOD + 1
+    tau = factors.vol_scale(f, start, stop)
+    sample = factors.shapes(f, start, stop, tau, every=settings.thin)
+    scale = Scale(factors.price_scale(f, at), tau)
+    book = make_book(f.implied[at])
+    plan = settings.plan
+    sizes = portfolios(book, settings.training, settings.linear, plan.seed, settings.options)
+    problem = make_problem(book, scale, sample, sizes, plan.alpha)
+
+    def harder(current: ScenarioSet, turn: int) -> Cuts:
+        return violators(problem, current, settings, turn, tell)
+
+    scenarios = fit(problem, plan, harder, tell)
+    factor = needed_factor(problem, scenarios, settings)
+    tell(f"stretched by {factor:.4f} for {TARGET:.2%} of the validation sample")
+    return Calibration(stretched(scenarios, factor), scale, book, problem, factor, (start, stop))
+
+
+def portfolios(book: Book, mixed: int, linear: int, seed: int, options: bool) -> Floats:
+    """Archetypes and linear directions in one matrix; without `options` the latter only."""
+    perps = archetypes.linear_directions(book, linear + (0 if options else mixed), seed)
+    if not options:
+        return perps
+    return np.vstack([archetypes.sample_all(book, mixed, seed)[0], perps])
+
+
+def violators(
+    problem: Problem, current: ScenarioSet, settings: Settings, turn: int, tell: Tell
+) -> Cuts:
+    """Cutting planes for the next round: fresh portfolios that are not covered, and what the
+    adversarial searches find (perps by Scan alone, everything by the whole requirement)."""
+    plan, book = settings.plan, problem.book
+    seed = plan.seed + 100 * (turn + 1)
+    fresh = portfolios(book, settings.training, settings.linear, seed, settings.options)
+    es = expected_shortfall(fresh, problem.changes, plan.alpha)
+    changes = scenario_changes(book, problem.scale, current)
+    short = (es > MATERIAL) & (scan(fresh, changes, current.weights) < es)
+    sizes, target = [fresh[short]], [es[short]]
+    som, basis = settings.policy.som_bps / BPS, settings.policy.basis_rates(book)
+    if settings.adversaries:
+        perps = requirement(book, np.flatnonzero(book.linear), changes, current.weights)
+        needs = [perps]
+        if settings.options:
+            columns = np.arange(book.size)
+            whole = requirement(book, columns, changes, current.weights, som=som, basis=basis)
+            needs.append(whole)
+        for need in needs:
+            found = search(need, problem.changes, plan.alpha, settings.adversaries, seed)
+            rows = found.portfolios[found.ratios < 1.002]
+            rows = rows / np.abs(rows).sum(axis=1, keepdims=True)
+            floor, basis_charge = charges(book, rows, som, basis)
+            wanted = expected_shortfall(rows, problem.changes, plan.alpha) - basis_charge
+            open_ = wanted > np.maximum(floor, 0.0)
+            sizes.append(rows[open_])
+            target.append(wanted[open_])
+            tell(f"{int(short.sum())} fresh short; worst by search {found.worst:.4f}")
+    return Cuts(np.vstack(sizes), np.concatenate(target))
+
+
+def needed_factor(problem: Problem, scenarios: ScenarioSet, settings: Settings) -> float:
+    """Least common factor of the free scenarios that covers `TARGET` of the validation sample."""
+    plan = settings.plan
+    seed = plan.seed + VALIDATION_SEED
+    part = settings.validation // 4
+    sizes = portfolios(problem.book, settings.validation - part, part, seed, settings.options)
+    check = make_problem(problem.book, problem.scale, problem.sample, sizes, plan.alpha)
+    low, high = STRETCH
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        covered = float(np.mean(ratios(check, stretched(scenarios, middle)) >= 1.0))
+        low, high = (low, middle) if covered >= TARGET else (middle, high)
+    return high
