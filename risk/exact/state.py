@@ -1,6 +1,7 @@
-"""State of the reference model: the same fields as ``contracts/VaultStorage.sol``, plus the world around the vault.
+"""State of the reference model: the fields of ``contracts/VaultStorage.sol``, and the world around it.
 
-All amounts are Python ints; the suffix says the unit (``_wad`` = 1e18, ``_bps`` = 1e-4, ``_e9`` = 1e-9).
+All amounts are Python ints; the suffix says the unit (``_wad`` = 1e18, ``_bps`` = 1e-4,
+``_e9`` = 1e-9).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ MIN_PRICE_WAD = 10**6
 
 @dataclass
 class Linear:
-    """A perp or dated future: signed ``size_wad`` and signed ``quote_wad`` (PnL = size·mark + quote)."""
+    """A perp or dated future: signed ``size_wad`` and ``quote_wad`` (PnL = size·mark + quote)."""
 
     instrument: int
     size_wad: int
@@ -106,7 +107,7 @@ class Feed:
 
 @dataclass
 class World:
-    """What surrounds the vault: clock, feeds, token balances (native units), who has which balance."""
+    """What surrounds the vault: clock, feeds, token balances in native units by holder."""
 
     timestamp: int = 0
     chain_id: int = 31337
@@ -117,7 +118,7 @@ class World:
 
 @dataclass
 class State:
-    """Complete state of the vault.  ``clone()`` gives the copy that a refused action is rolled back to."""
+    """Complete state of the vault; ``clone()`` gives what a refused action is rolled back to."""
 
     owner: int
     cash_token: int

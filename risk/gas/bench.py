@@ -266,8 +266,10 @@ def _refresh_if_due(bench: Bench) -> None:
 
 
 def _uncached(*, wide: bool) -> int:
-    """The heaviest accounts that 64 scenarios allow, snapshots out of date as well: refresh, arrays and liquidation
-    in one transaction, on a node that enforces the protocol's gas limit of a transaction.
+    """The heaviest accounts that 64 scenarios allow, snapshots out of date as well.
+
+    Refresh, arrays and liquidation in one transaction, on a node that enforces the protocol's gas
+    limit of a transaction.
 
     128 positions in one underlying, or (``wide``) as many options as the work limit allows over
     sixteen underlyings with an expiry of its own each. Where it does not fit, the figure is what it

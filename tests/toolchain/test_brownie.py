@@ -7,7 +7,6 @@ the networks `anvil` and `ganache`, and commands that work without an activated 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
