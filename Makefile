@@ -12,9 +12,7 @@ help: ## this list
 setup: ## install everything (does nothing when it is done)
 	@tools/setup.sh
 
-test: setup ## all tests: Brownie's own on Anvil, then everything else
-	@if ls tests/brownie/test_*.py >/dev/null 2>&1; then \
-		$(BIN)/brownie test --network anvil; fi
+test: setup ## all tests; tests/deploy runs Brownie's own on Anvil and Ganache
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-brownie: setup ## only the tests that Brownie runs, on Anvil

@@ -1,4 +1,4 @@
-"""State of the reference model: the fields of ``contracts/VaultStorage.sol``, and the world around it.
+"""State of the reference model: ``contracts/VaultStorage.sol`` and the world around the vault.
 
 All amounts are Python ints; the suffix says the unit (``_wad`` = 1e18, ``_bps`` = 1e-4,
 ``_e9`` = 1e-9).
