@@ -88,7 +88,7 @@ class Feed(_Model):
 class SviSlice(_Model):
     """Forward, discount factor and raw SVI of the first report (local nets only)."""
 
-    forward_ratio: Annotated[Decimal, Within("0.25", "4")] = Decimal(1)
+    forward_ratio: Annotated[Decimal, Within("0.25", "2")] = Decimal(1)
     discount: Annotated[Decimal, Within("0", "1.1", open_low=True)] = Decimal(1)
     a: Annotated[Decimal, Within("-1", "10")]
     b: Annotated[Decimal, Within("0", "10")]

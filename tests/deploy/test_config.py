@@ -88,7 +88,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     (f"{E}.moneyness", [], ["underlyings[0].expiries[0]", "[1, 1024]"]),
     (f"{E}.slice.rho", "1", ["underlyings[0].expiries[0].slice.rho", "(-1, 1)"]),
     (f"{E}.slice.sigma", "0", ["underlyings[0].expiries[0].slice.sigma", "(0, 10]"]),
-    (f"{E}.slice.forward_ratio", "5", ["expiries[0].slice.forward_ratio", "[0.25, 4]"]),
+    (f"{E}.slice.forward_ratio", "5", ["expiries[0].slice.forward_ratio", "[0.25, 2]"]),
     (f"{E}.slice.discount", "1.2", ["expiries[0].slice.discount", "1.1"]),
     ("collaterals", [None] * 17, ["collaterals[0]"]),
     (f"{C}.underlying", "SOL", ["collaterals[0].underlying", "'SOL'", "'ETH'"]),

@@ -112,7 +112,7 @@ def test_C26_confidence_at_the_basis_point(market: Twin) -> None:
 def test_slice_limits_are_inclusive(market: Twin) -> None:
     for changes in (
         {"forward_ratio_wad": WAD // 4},
-        {"forward_ratio_wad": 4 * WAD},
+        {"forward_ratio_wad": 2 * WAD},
         {"discount_wad": 1},
         {"discount_wad": 11 * WAD // 10},
         {
@@ -210,7 +210,7 @@ def test_C24_unusable_feed(market: Twin) -> None:
     market.refuse("OracleNotUsable", (0, OracleState.STALE), market.submit(report(market)))
 
 
-MAX_RATIO, MAX_DISCOUNT = 4 * WAD, 11 * WAD // 10
+MAX_RATIO, MAX_DISCOUNT = 2 * WAD, 11 * WAD // 10
 BAD_SLICES = (
     (slice_of(EXPIRIES[0] + 1), "UnknownInstrument", (future(EXPIRIES[0] + 1),)),
     (slice_of(0), "UnknownInstrument", (future(0),)),

@@ -7,7 +7,7 @@ trace.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -57,11 +57,11 @@ class Market(VaultTwin):
         """By the owner, with validation; opens a new epoch."""
         assert self.do(OWNER, "setRiskParams", params.blob) is None
 
-    def report(self, u: int, **changes: int) -> None:
-        """A signed report with both expiries."""
+    def report(self, u: int, days: Sequence[int] = EXPIRIES, **changes: int) -> None:
+        """A signed report with both expiries, or those of ``days``."""
         self.world.timestamp += 1
         nonce = self.state.underlyings[u].report_nonce + 1
-        slices = tuple(slice_of(day, **changes) for day in EXPIRIES)
+        slices = tuple(slice_of(day, **changes) for day in days)
         report = VolReport(u, nonce, self.world.timestamp, 10, slices)
         digest = self.model.hash_report(report)
         signatures = [bytes(k.unsafe_sign_hash(digest).signature) for k in KEYS[:2]]

@@ -152,7 +152,7 @@ class MarketProposals:
             **rng.choice(
                 [
                     {"forward_ratio_wad": WAD // 4 - 1},
-                    {"forward_ratio_wad": 4 * WAD + 1},
+                    {"forward_ratio_wad": 2 * WAD + 1},
                     {"discount_wad": 0},
                     {"discount_wad": 11 * WAD // 10 + 1},
                     {"rho_e9": E9},

@@ -59,11 +59,13 @@ def requirement(
     *,
     som: float = 0.0,
     basis: Floats | None = None,
+    gross: float | None = None,
 ) -> Requirement:
     """Constraints for the portfolios on `columns`; `changes` (M, K) are the scenario P&L.
 
     `som` per short option notional, `basis` (M,) the rate of each column's bucket on net delta; 0
-    for perps.
+    for perps. `gross` admits only books whose gross notional is at most that many times the
+    requirement.
     """
     from scipy.sparse import csr_matrix
 
@@ -98,8 +100,12 @@ def requirement(
             lines.append(line)
         total[2 * m + i] = rate
     lines.append(total)
-    bound = np.zeros(len(lines))
-    bound[-1] = 1.0
+    bound = np.zeros(len(lines) + (gross is not None))
+    bound[len(lines) - 1] = 1.0
+    if gross is not None:
+        line = np.zeros(size)
+        line[: 2 * m], bound[-1] = 1.0, gross
+        lines.append(line)
     return Requirement(csr_matrix(np.array(lines)), bound, columns, size)
 
 

@@ -35,6 +35,7 @@ DAY: Final = 86_400
 OPENING: Final = 8 * 3600
 TEST_SEED: Final = 9_000
 NOTIONAL: Final = 10**6
+GROSS: Final = 100.0  # gross notional over requirement of an ordinary book, at most
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def certify(
     params = exact.quantised(done.scenarios, done.scale, settings.policy)
     time = int(f.times[at]) // DAY * DAY + OPENING
     state = exact.make_state(done.book, [float(p) for p in f.price[at]], time, params)
-    count, seed = evidence.portfolios * 5 // 4, settings.plan.seed + TEST_SEED
+    count, seed = evidence.portfolios * 3 // 2, settings.plan.seed + TEST_SEED
     if settings.options:
         sizes, kinds = archetypes.sample_all(done.book, count, seed)
     else:
@@ -201,12 +202,18 @@ def _adversary(
     basis = policy.basis_rates(book)
     tell(f"adversarial search, {evidence.starts} starts each")
     linear = adversary.requirement(book, np.flatnonzero(book.linear), changes, weights)
-    every = adversary.requirement(
-        book, np.arange(book.size), changes, weights, som=policy.som_bps / exact.BPS, basis=basis
+    columns, som = np.arange(book.size), policy.som_bps / exact.BPS
+    every = adversary.requirement(book, columns, changes, weights, som=som, basis=basis)
+    sound = adversary.requirement(
+        book, columns, changes, weights, som=som, basis=basis, gross=GROSS
     )
     seed = settings.plan.seed
     out = {}
-    for name, need in (("linear_scan", linear), ("all_instruments_requirement", every)):
+    for name, need in (
+        ("linear_scan", linear),
+        ("requirement_of_1_percent_of_gross", sound),
+        ("all_instruments_requirement", every),
+    ):
         found = adversary.search(need, problem.changes, alpha, evidence.starts, seed)
         out[name] = {
             "starts": found.starts,

@@ -20,7 +20,7 @@ from risk.quant.var import sample_tails
 Floats = NDArray[np.float64]
 
 TILE: Final = 256
-MATERIAL: Final = 0.0025  # of the gross notional
+MATERIAL: Final = 0.005  # of the gross notional
 
 
 @dataclass(frozen=True)

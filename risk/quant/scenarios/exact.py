@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 import numpy as np
@@ -100,10 +100,17 @@ def quantised(scenarios: ScenarioSet, scale: Scale, policy: Policy) -> RiskParam
         reward_base_bps=policy.reward_base_bps,
         reward_slope_bps=policy.reward_slope_bps,
         reward_max_bps=policy.reward_max_bps,
-        weights_bps=tuple(-int(-w * BPS // 1) for w in weights),
+        weights_bps=tuple(int((w * BPS).to_integral_value(ROUND_CEILING)) for w in weights),
         underlyings=tuple(underlyings),
         collaterals=(),
     )
+
+
+def quantised_shocks(params: RiskParams) -> tuple[Floats, Floats, Floats]:
+    """(x, v) (K, n) and weights (K,) as the parameters have them: the scenarios after rounding."""
+    x = np.array([[lane * u.price_unit_e6 for lane in u.price_lanes] for u in params.underlyings])
+    v = np.array([[lane * u.vol_unit_e6 for lane in u.vol_lanes] for u in params.underlyings])
+    return x.T * 1e-6, v.T * 1e-6, np.array(params.weights_bps) / BPS
 
 
 def price_wad(price: float) -> int:

@@ -41,7 +41,7 @@ QUIET_DECAY: Final = 0.05  # fall of volatility that stands for it: a day of a w
 HEAT: Final = 0.03
 LOGITS: Final = (-3.0, 8.0)  # of the weights
 START_LOGIT: Final = 3.0
-ADVERSARY_WEIGHT: Final = 20.0
+ADVERSARY_WEIGHT: Final = 5.0
 PAD: Final = 0.003  # trained against ES·(1 + PAD), so that unseen portfolios are covered too
 BOUND: Final = 8.0  # of a free shape, standard units
 
@@ -65,8 +65,8 @@ class ScenarioSet:
 class Plan:
     """How hard to try."""
 
-    iterations: int = 1800
-    rounds: int = 5
+    iterations: int = 2000
+    rounds: int = 4
     alpha: float = 0.975
     seed: int = 1
     scenarios: int = MAX_SCENARIOS
@@ -118,8 +118,8 @@ def add_portfolios(problem: Problem, more: Cuts) -> Problem:
 
 def start_points(problem: Problem, count: int, plan: Plan) -> Floats:
     """(count, 2n): k-means of the tail-conditional means. A tail with two sides (short gamma) gives
-    the mean of its heavier side: the mean over both would lie where nothing is lost. A few start in a quiet market,
-    where long options lose: no tail mean of a directional portfolio lies there."""
+    the mean of its heavier side: the mean over both would lie where nothing is lost. A few start
+    in a quiet market, where long options lose and no directional portfolio does."""
     from sklearn.cluster import KMeans
 
     rng = np.random.default_rng([plan.seed, 3])
