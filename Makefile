@@ -1,6 +1,6 @@
 # `make verify` and `make test` are all a newcomer needs; every target sets the checkout up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-brownie verify gas lint format compile campaign lock clean distclean
+.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign lock clean distclean
 
 BIN := .venv/bin
 ARGS ?=
@@ -24,15 +24,19 @@ verify: setup ## compare the contracts with the reference model
 gas: setup ## measure gas and code sizes
 	$(BIN)/plumbline gas --json build/gas.json $(ARGS)
 
-campaign: setup ## a long comparison with a fresh seed
-	$(BIN)/plumbline verify --cases 20000 --sequences 2000 --seed $$(date +%s) \
-		--json build/campaign.json $(ARGS)
+campaign: setup ## a million actions of the model and 50,000 with the chain; goes on where it stopped
+	$(BIN)/plumbline verify --profile model --seeds 25 --json build/campaign-model.json $(ARGS)
+	$(BIN)/plumbline verify --profile chain --seeds 9 --json build/campaign-chain.json $(ARGS)
 
-lint: setup ## ruff, mypy --strict, solhint
+lint: setup ## ruff, mypy --strict, solhint, Slither, forge lint, code sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	node_modules/.bin/solhint --disc --noPoster --max-warnings 0 'contracts/**/*.sol' 'interfaces/**/*.sol'
+	$(BIN)/python tools/lint_contracts.py
+
+lint-triage: setup ## bring the table of docs/lint.md up to date; new rows say TODO
+	$(BIN)/python tools/lint_contracts.py --write
 
 format: setup ## rewrite Python sources in the agreed format
 	$(BIN)/ruff check --fix-only .
@@ -41,11 +45,15 @@ format: setup ## rewrite Python sources in the agreed format
 compile: setup ## compile the contracts with Brownie
 	$(BIN)/brownie compile
 
-lock: setup ## resolve pyproject.toml anew into requirements.lock
+lock: setup ## resolve the direct pins anew into requirements.lock and tools/slither.lock
 	$(BIN)/uv pip compile pyproject.toml --extra quant --extra dev --universal \
 		--python-version 3.10 --no-python-downloads --generate-hashes --no-config \
 		--default-index https://pypi.org/simple --custom-compile-command 'make lock' \
 		--quiet --output-file requirements.lock
+	$(BIN)/uv pip compile tools/slither.in --universal --python-version 3.10 \
+		--no-python-downloads --generate-hashes --no-config \
+		--default-index https://pypi.org/simple --custom-compile-command 'make lock' \
+		--quiet --output-file tools/slither.lock
 
 clean: ## remove what was built; keep what was installed
 	rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .hypothesis

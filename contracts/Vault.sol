@@ -7,6 +7,8 @@ import {SSTORE2} from "solady/utils/SSTORE2.sol";
 import {IVault} from "../interfaces/IVault.sol";
 import {AccountLib} from "./accounts/AccountLib.sol";
 import {CustodyLogic} from "./custody/CustodyLogic.sol";
+import {InterestLib} from "./custody/InterestLib.sol";
+import {FlagLogic} from "./liquidation/FlagLogic.sol";
 import {LiquidationLogic} from "./liquidation/LiquidationLogic.sol";
 import {ArrayLogic} from "./margin/ArrayLogic.sol";
 import {ExplainLogic} from "./margin/ExplainLogic.sol";
@@ -18,6 +20,8 @@ import {ParamsLogic} from "./params/ParamsLogic.sol";
 import {Params, RiskParamsBlob} from "./params/RiskParamsBlob.sol";
 import {OrderHash} from "./trading/OrderHash.sol";
 import {TradeLogic} from "./trading/TradeLogic.sol";
+import {VaultExtension} from "./VaultExtension.sol";
+import {VaultLock} from "./VaultLock.sol";
 import {VaultStorage} from "./VaultStorage.sol";
 
 /// @title Plumbline vault
@@ -30,9 +34,6 @@ import {VaultStorage} from "./VaultStorage.sol";
 contract Vault is IVault, Ownable, EIP712 {
     using AccountLib for AccountLib.Account;
 
-    uint8 private constant OPEN = 1;
-    uint8 private constant ENTERED = 2;
-
     VaultStorage.State internal $;
 
     /* ──────────────────────────── lifecycle ───────────────────────── */
@@ -44,27 +45,26 @@ contract Vault is IVault, Ownable, EIP712 {
         if (!answered) revert TokenInvalid(cashToken_);
         if (decimals > 18) revert DecimalsOutOfRange(cashToken_, decimals, 18);
         _initializeOwner(owner_);
-        $.lock = OPEN;
+        $.lock = VaultLock.OPEN;
+        $.supplyIndexE15 = uint64(InterestLib.INDEX_ONE);
+        $.borrowIndexE15 = uint64(InterestLib.INDEX_ONE);
+        // forge-lint: disable-next-line(unsafe-typecast) seconds fit 40 bits for 34,000 years
+        $.interestTime = uint40(block.timestamp);
         $.cashToken = cashToken_;
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) at most 18, see above
         $.cashDecimals = uint8(decimals);
         $.tokenIndex[cashToken_] = CustodyLogic.CASH;
     }
 
     modifier locked() {
-        _requireOpen();
-        $.lock = ENTERED;
+        uint8 before = VaultLock.enter($);
         _;
-        $.lock = OPEN;
+        VaultLock.exit($, before);
     }
 
     modifier whenOpen() {
-        _requireOpen();
+        VaultLock.requireOpen($);
         _;
-    }
-
-    function _requireOpen() private view {
-        if ($.lock != OPEN) revert Reentrancy();
     }
 
     function _domainNameAndVersion() internal pure override returns (string memory, string memory) {
@@ -141,7 +141,9 @@ contract Vault is IVault, Ownable, EIP712 {
         locked
         returns (uint256 fraction, int256 paymentWad)
     {
-        return LiquidationLogic.liquidate($, account, liquidator, fractionWad, maxPaymentWad);
+        return LiquidationLogic.liquidate(
+            $, LiquidationLogic.Slice(account, liquidator, fractionWad, maxPaymentWad, "")
+        );
     }
 
     /* ──────────────────────── views of the ledger ─────────────────── */
@@ -162,7 +164,7 @@ contract Vault is IVault, Ownable, EIP712 {
 
     /// @inheritdoc IVault
     function liquidationQuote(uint168 account) external view whenOpen returns (LiquidationQuote memory) {
-        return LiquidationLogic.quote($, account);
+        return FlagLogic.quote($, account);
     }
 
     /// @inheritdoc IVault
@@ -338,5 +340,21 @@ contract Vault is IVault, Ownable, EIP712 {
     /// @inheritdoc IVault
     function setSigners(address[] calldata newSigners, uint8 threshold) external onlyOwner locked {
         MarketLogic.setSigners($, newSigners, threshold);
+    }
+
+    /* ───────────────────────────── extension ──────────────────────── */
+
+    /// @notice Everything in IVaultExtension: one delegatecall to the linked library.
+    // It only delegates, and hands on what comes back.
+    // solhint-disable-next-line no-complex-fallback
+    fallback() external {
+        address extension = address(VaultExtension);
+        assembly ("memory-safe") {
+            calldatacopy(0, 0, calldatasize())
+            let done := delegatecall(gas(), extension, 0, calldatasize(), 0, 0)
+            returndatacopy(0, 0, returndatasize())
+            if done { return(0, returndatasize()) }
+            revert(0, returndatasize())
+        }
     }
 }

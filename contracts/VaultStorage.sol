@@ -25,7 +25,8 @@ library VaultStorage {
         uint16 collateralMask; // bit j set iff collateral j is non-zero
         uint8 linearCount;
         uint8 optionCount;
-        uint96 reserved;
+        uint64 interest; // bit 63: margin call standing; below: interest index (E15) up to which `cashWad` counts, 0 where it is 0
+        uint32 flaggedAt; // since when the account may be liquidated, 0: not flagged
         uint256[8] collateral;
         uint256[128] linear; // id(32, high) | size(96, two's complement) | quote(128, two's complement)
         uint256[64] options; // two entries a word, even index in the low half: id(32, high) | size(96)
@@ -38,7 +39,8 @@ library VaultStorage {
         uint88 priceWad; // snapshot
         uint32 epoch; // 0: no snapshot yet
         uint32 time; // of the snapshot
-        uint104 openInterestWad; // Σ over instruments of Σ long sizes
+        uint24 gauge; // open interest rounded up and the stable price's flag, see Gauge
+        int80 fundingE12; // cumulative funding of one unit long, 1e-12 of the settlement currency
         // slot 1
         address feed;
         uint8 feedDecimals;
@@ -50,6 +52,16 @@ library VaultStorage {
         uint40 reportTime;
         uint128 pnlPoolWad;
         uint48 reserved2;
+        // slot 3
+        uint104 openInterestWad; // Σ over instruments of Σ long sizes
+        uint88 stablePriceWad; // rate-limited follower of the snapshot price
+        int32 premiumE9; // of the last report: (perp mark − index) / index, unclamped
+        uint32 fundingTime; // up to which fundingE12 counts
+        // slot 4
+        uint88 previousPriceWad; // of the snapshot before the present one
+        uint32 previousTime;
+        uint32 reduceOnlyUntil; // circuit breaker
+        uint104 reserved4;
     }
 
     /// @dev One (underlying, expiry): forward and SVI slice, see IMarket.Slice
@@ -75,13 +87,13 @@ library VaultStorage {
         uint8 underlying;
         uint8 rateFeedDecimals;
         uint40 rateUpdatedAt; // of the last accepted rate
-        uint32 reserved0;
+        uint32 withdrawnTime; // at which `withdrawn` was true
         // slot 1
         address rateFeed; // 0: the rate is 1
         uint96 rateWad; // snapshot of the rate, WAD underlying units per collateral unit
         // slot 2
         uint128 totalHeld; // native units
-        uint128 reserved1;
+        uint128 withdrawn; // leaky bucket of withdrawals, native units
     }
 
     /* ───────────────────────────── state ──────────────────────────── */
@@ -92,15 +104,35 @@ library VaultStorage {
         uint8 lock; // 1 open, 2 entered
         uint8 underlyingCount;
         uint8 collateralCount;
-        uint8 signerThreshold;
-        uint64 reserved0;
+        uint8 mode; // 0 normal, 1 winding down
+        uint64 supplyIndexE15; // what 1e15 of positive cash at the start are now; starts at 1e15
         // slot 1
         uint128 cashHeldWad; // cash tokens the ledger accounts for
         uint128 insuranceWad;
         // slot 2
         address cashToken;
         uint8 cashDecimals;
-        uint88 reserved1;
+        uint8 signerThreshold;
+        uint80 reserved2;
+        // slot 3: cash market
+        uint64 borrowIndexE15; // what 1e15 of debt at the start are now; starts at 1e15
+        uint40 interestTime; // up to which both indices count
+        uint40 windDownTime; // start of the wind-down, 0: none
+        uint112 cashWithdrawnWad; // leaky bucket of cash withdrawals
+        // slot 4: Σ of positive and Σ of negative cash, interest up to `interestTime` included
+        uint128 supplyWad;
+        uint128 borrowWad;
+        // slot 5
+        int128 interestWad; // interest booked from borrowers − interest booked to lenders; negative: still owed by borrowers
+        uint40 cashWithdrawnTime;
+        uint88 reserved5;
+        // slot 6: what the insurance fund paid in the rolling period
+        uint128 insurancePaidWad;
+        uint40 insurancePaidTime;
+        uint88 reserved6;
+        // slot 7
+        address sequencerFeed; // 0: an L1
+        uint96 reserved7;
         UnderlyingData[16] underlyings;
         CollateralData[16] collaterals;
         mapping(uint256 => AccountData) accounts; // key: uint168 account
@@ -110,6 +142,21 @@ library VaultStorage {
         mapping(bytes32 => uint256) orders; // filled size; bit 255: cancelled
         mapping(address => bool) isSigner;
         address[] signerList;
+        mapping(uint256 => uint256) openInterest; // key: instrument; Σ long sizes
+        mapping(uint256 => SettlementData) settlements; // key: bucket key; in a wind-down also 1 << 32 | instrument
+        mapping(uint256 => mapping(address => uint256)) operators; // account => operator => rights (IAccounts)
+        mapping(uint256 => uint256) minNonce; // account => orders with a lower nonce are dead
+        uint256[] deferred; // accounts whose initial margin is asked at the end of the batch
+    }
+
+    /// @dev One word: the price that settles an expiry, and the observations it is made of
+    struct SettlementData {
+        uint88 priceWad; // final when `settled`; before: price of the last observation
+        uint16 observations;
+        uint32 lastTime; // of the last observation
+        uint24 weight; // seconds that the mean below stands for
+        uint88 meanWad; // time-weighted mean of the observations so far
+        bool settled;
     }
 
     /* ─────────────────────── scenario arrays ──────────────────────── */

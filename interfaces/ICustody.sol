@@ -19,8 +19,11 @@ interface ICustody {
     ///         IVault.accountState. It replaces whatever PositionChanged said before. One event instead of 128.
     event PositionsReplaced(uint168 indexed account, uint256[] linear, uint256[] options);
     event OpenInterestChanged(uint8 indexed underlying, uint104 openInterestWad);
+    event InstrumentInterestChanged(uint32 indexed instrument, uint104 openInterestWad);
     event PnlRealized(uint168 indexed account, uint32 indexed instrument, int256 realizedWad);
     event PnlPoolChanged(uint8 indexed underlying, uint128 poolWad);
+    /// @notice Level of the asset's leaky bucket of withdrawals after this one; WAD for cash, native units for collateral.
+    event WithdrawalCounted(address indexed token, uint256 withdrawn);
     event InsuranceChanged(uint256 insuranceWad);
 
     error NotAccountOwner(uint168 account, address caller);
@@ -32,6 +35,8 @@ interface ICustody {
     error CapExceeded(uint8 collateral, uint256 cap, uint256 total);
     error InsufficientCollateral(uint8 collateral, uint256 available, uint256 requested);
     error InsufficientLiquidity(uint256 availableWad, uint256 requestedWad);
+    /// @notice The withdrawal rate limit of the asset; WAD for cash, native units for collateral.
+    error WithdrawLimitExceeded(address token, uint256 available, uint256 requested);
     error TooManyPositions(uint168 account, uint256 limit);
     /// @notice One more position would make the account too much work to liquidate in one transaction (docs/liquidation.md §6).
     error AccountTooHeavy(uint168 account, uint256 load, uint256 limit);

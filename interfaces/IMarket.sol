@@ -34,12 +34,17 @@ interface IMarket {
     }
 
     /// @notice EIP-712 typed report, signed by `threshold` of the registered signers (strictly ascending addresses).
+    /// @param confidenceBps width of the reporters' confidence interval
+    /// @param premiumE9 (perp mark − index)/index, 1e-9: what funding pays until the next report, clamped
+    // The order is that of the EIP-712 type, and calldata is not packed.
+    // solhint-disable-next-line gas-struct-packing
     struct VolReport {
         uint8 underlying;
         uint64 nonce;
         uint40 timestamp;
         uint16 confidenceBps;
         Slice[] slices;
+        int32 premiumE9;
     }
 
     /// @notice The frozen price of an underlying.
@@ -54,6 +59,14 @@ interface IMarket {
     /// @notice Nonce, time and confidence of the last report; one `SliceReported` follows for each of its slices, if any.
     event ReportAccepted(uint8 indexed underlying, uint64 nonce, uint40 timestamp, uint16 confidenceBps);
     event SliceReported(uint8 indexed underlying, uint64 nonce, uint40 timestamp, uint16 confidenceBps, Slice slice);
+    /// @notice The premium of an accepted report, unclamped; follows its `ReportAccepted`, only where it changed.
+    event PremiumReported(uint8 indexed underlying, int32 premiumE9);
+    /// @notice Cumulative funding of one unit long, 1e-12 of the settlement currency, and the time up to which it counts.
+    event FundingAccrued(uint8 indexed underlying, int80 fundingE12, uint32 time);
+    /// @notice The rate-limited follower of the price before a snapshot, and whether it is out of its band at the new price.
+    event StablePriceMoved(uint8 indexed underlying, uint88 stablePriceWad, bool apart);
+    /// @notice The circuit breaker was tripped: positions may only shrink until then.
+    event ReduceOnlySet(uint8 indexed underlying, uint32 until);
     event RateRefreshed(uint8 indexed collateral, uint96 rateWad, uint40 feedUpdatedAt);
     /// @notice A snapshot was taken while the rate feed was unusable: the last rate stays in force.
     event RateKept(uint8 indexed collateral, uint96 rateWad, int256 answer);
@@ -63,6 +76,7 @@ interface IMarket {
     event ExpiryListed(uint8 indexed underlying, uint16 expiryDay);
     event StrikeListed(uint8 indexed underlying, uint16 expiryDay, uint16 strikeIndex, uint128 strikeWad);
     event RiskParamsSet(address pointer, bytes32 hash);
+    event SequencerFeedSet(address feed);
     event SignersSet(address[] signers, uint8 threshold);
 
     error UnknownUnderlying(uint256 underlying);
@@ -100,5 +114,11 @@ interface IMarket {
     error StrikeAlreadyListed(uint8 underlying, uint16 expiryDay, uint128 strikeWad);
     error TooManyStrikes(uint8 underlying, uint16 expiryDay, uint256 max);
     error TooManySigners(uint256 given, uint256 max);
+    /// @notice The L2 sequencer is down.
+    error SequencerDown();
+    /// @notice The L2 sequencer came back less than the grace ago.
+    error SequencerGrace(uint256 until);
+    /// @notice A circuit breaker stands: positions in this underlying may only shrink.
+    error ReduceOnly(uint8 underlying, uint256 until);
     error SignerThresholdInvalid(uint256 threshold, uint256 signers);
 }

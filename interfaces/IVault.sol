@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.24;
 
+import {IAccounts} from "./IAccounts.sol";
+import {ICashMarket} from "./ICashMarket.sol";
 import {ICustody} from "./ICustody.sol";
 import {ILiquidation} from "./ILiquidation.sol";
 import {IMargin} from "./IMargin.sol";
 import {IMarket} from "./IMarket.sol";
+import {ISettlement} from "./ISettlement.sol";
 import {ITrading} from "./ITrading.sol";
+import {IWaterfall} from "./IWaterfall.sol";
 
 /// @title Plumbline vault
 /// @notice Cross-margin vault: several collaterals, perps, dated futures and European options under one portfolio
 ///         margin. `account` = owner address << 8 | sub-account.
-interface IVault is IMarket, IMargin, ICustody, ITrading, ILiquidation {
+interface IVault is IMarket, IMargin, ICustody, IAccounts, ICashMarket, ITrading, ILiquidation, ISettlement, IWaterfall {
     /* ───────────────────────────── custody ───────────────────────────── */
 
     /// @notice Pulls exactly `amount` native units of `token` (cash or a collateral) from the caller, who must own

@@ -67,6 +67,7 @@ check_machine() {
 venv_home=.venv/.plumbline-home          # path of the checkout: a moved venv must be made anew
 python_stamp=.venv/.plumbline-requirements.lock
 project_stamp=.venv/.plumbline-pyproject.toml
+slither_stamp=.venv/slither/.plumbline-slither.lock
 node_stamp=node_modules/.plumbline-package-lock.json
 solc_home=$HOME/.solcx
 solc_target=$solc_home/solc-v$solc_version
@@ -78,6 +79,7 @@ venv_done() {
 }
 python_done() { venv_done && cmp -s requirements.lock $python_stamp; }
 project_done() { cmp -s pyproject.toml $project_stamp && [ -x .venv/bin/plumbline ]; }
+slither_done() { cmp -s tools/slither.lock $slither_stamp && [ -x .venv/slither/bin/slither ]; }
 node_done() { cmp -s package-lock.json $node_stamp; }
 is_elf() { [ "$(head -c 4 "$1" 2>/dev/null | tr -d '\0')" = $'\x7fELF' ]; }
 solc_done() {
@@ -123,6 +125,24 @@ install_project() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-index \
     --no-deps --no-build-isolation --editable .
   cp pyproject.toml $project_stamp
+}
+
+# Below .venv, so that it is remade and removed with it; only tools/lint_contracts.py uses it.
+install_slither() {
+  say "installing Slither in .venv/slither"
+  local lock=tools/slither.lock venv=.venv/slither
+  rm -rf $venv
+  if .venv/bin/python -m venv --without-pip $venv \
+    && UV_CACHE_DIR=$cache/uv .venv/bin/uv pip install --quiet --no-config --compile-bytecode \
+      --link-mode copy --python $venv/bin/python --require-hashes -r $lock; then
+    :
+  else
+    say "uv did not work here; using pip"
+    .venv/bin/python -m venv --clear $venv
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+      --require-hashes -r $lock
+  fi
+  cp $lock $slither_stamp
 }
 
 install_node() {
@@ -197,6 +217,7 @@ step() { # step <done-test> <action>...
 step venv_done make_venv
 step python_done install_python
 step project_done install_project
+step slither_done install_slither
 step node_done install_node
 step shims_done install_shims
 step solc_done install_solc

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.24;
 
 import {ICustody} from "../../interfaces/ICustody.sol";
+import {InterestLib} from "../custody/InterestLib.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 
 /// @title Accounts in memory: load, change, store
@@ -29,16 +30,33 @@ library AccountLib {
         uint256 optionCount;
     }
 
+    uint256 private constant INDEX_MASK = type(uint64).max >> 1;
+
     /* ────────────────────────── load, store ───────────────────────── */
 
-    /// @notice Reads the account `id`; `linear` and `options` get room for `extra` more entries each (not cleared).
+    /// @notice Reads the account `id`, its cash with interest up to the last accrual; `linear` and `options` get room for `extra`
+    ///         more entries each (not cleared).
+    /// @dev The interest is InterestLib.touched, by hand: the supply index shares the slot that every call has read.
     function load(VaultStorage.State storage $, uint168 id, uint256 extra) internal view returns (Account memory a) {
         VaultStorage.AccountData storage data = $.accounts[id];
         assembly ("memory-safe") {
             let header := sload(data.slot)
             let free := mload(0x40)
             mstore(a, id)
-            mstore(add(a, 0x20), signextend(15, header))
+            let cash := signextend(15, header)
+            if cash {
+                let recorded := and(shr(160, header), 0x7fffffffffffffff)
+                let index
+                switch slt(cash, 0)
+                case 0 { index := shr(192, sload($.slot)) }
+                default { index := and(sload(add($.slot, 3)), 0xffffffffffffffff) }
+                if and(iszero(eq(index, recorded)), gt(recorded, 0)) {
+                    // |cash| < 2^127, indices < 2^63; ⌊…⌋ of a credit, −⌈…⌉ of a debt: towards −∞ both
+                    let product := mul(cash, index)
+                    cash := sub(sdiv(product, recorded), slt(smod(product, recorded), 0))
+                }
+            }
+            mstore(add(a, 0x20), cash)
 
             let mask := and(shr(128, header), 0xffff)
             mstore(add(a, 0x40), mask)
@@ -100,9 +118,11 @@ library AccountLib {
             header := sload(data.slot)
         }
         _storeCollateral(data, a, uint16(header >> 128));
+        uint256 index = InterestLib.book($, a.id, int128(uint128(header)), (header >> 160) & INDEX_MASK, a.cashWad);
         assembly ("memory-safe") {
-            // reserved(96) | optionCount(8) | linearCount(8) | collateralMask(16) | cash(128)
-            let next := or(shl(160, shr(160, header)), and(mload(add(a, 0x20)), 0xffffffffffffffffffffffffffffffff))
+            // flaggedAt(32) | margin call(1) | index(63) | optionCount(8) | linearCount(8) | collateralMask(16) | cash(128)
+            let next := or(shl(223, shr(223, header)), and(mload(add(a, 0x20)), 0xffffffffffffffffffffffffffffffff))
+            next := or(next, shl(160, index))
             next := or(next, shl(128, mload(add(a, 0x40))))
             next := or(next, or(shl(144, mload(add(a, 0xa0))), shl(152, mload(add(a, 0xe0)))))
             if iszero(eq(next, header)) { sstore(data.slot, next) }
@@ -133,6 +153,21 @@ library AccountLib {
         }
     }
 
+    /// @notice Adds `change` to the cash of `id` without reading its positions; interest first.
+    /// @dev Reverts `CashOutOfRange(account)`. The caller has accrued, and emits what happened.
+    /// @return cashWad the new cash
+    function addCash(VaultStorage.State storage $, uint168 id, int256 change) internal returns (int256 cashWad) {
+        VaultStorage.AccountData storage data = $.accounts[id];
+        (int256 old, uint256 recorded) = (data.cashWad, data.interest & INDEX_MASK);
+        cashWad = InterestLib.touched($, old, recorded) + change;
+        if (cashWad != int128(cashWad)) revert ICustody.CashOutOfRange(id);
+        uint256 index = InterestLib.book($, id, old, recorded, cashWad);
+        // forge-lint: disable-start(unsafe-typecast) checked two lines above; an index has 63 bits
+        data.cashWad = int128(cashWad);
+        data.interest = uint64(index) | (data.interest & InterestLib.CALL_STANDING);
+        // forge-lint: disable-end(unsafe-typecast)
+    }
+
     /* ─────────────────────────── collateral ───────────────────────── */
 
     /// @notice Sets the native amount of collateral `j` and its bit of the mask.
@@ -156,7 +191,7 @@ library AccountLib {
     /// @dev Reverts `SizeOutOfRange(account, id)` where the size does not fit int96 or the quote int128.
     function setLinear(Account memory a, uint256 i, uint256 id, int256 size, int256 quote) internal pure {
         if (size != int96(size) || quote != int128(quote)) revert ICustody.SizeOutOfRange(a.id, uint32(id));
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) both were checked in the line above
         a.linear[i] = (id << 224) | (uint256(uint96(int96(size))) << 128) | uint128(int128(quote));
     }
 
@@ -206,7 +241,7 @@ library AccountLib {
     /// @dev Reverts `SizeOutOfRange(account, id)` where the size does not fit int96.
     function setOption(Account memory a, uint256 i, uint256 id, int256 size) internal pure {
         if (size != int96(size)) revert ICustody.SizeOutOfRange(a.id, uint32(id));
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) the size was checked in the line above
         a.options[i] = (id << 96) | uint96(int96(size));
     }
 

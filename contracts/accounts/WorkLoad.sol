@@ -3,7 +3,6 @@ pragma solidity ^0.8.24;
 
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {WadMath} from "../math/WadMath.sol";
-import {InstrumentId} from "../margin/InstrumentId.sol";
 import {Params} from "../params/RiskParamsBlob.sol";
 import {AccountLib} from "./AccountLib.sol";
 

@@ -5,15 +5,18 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
-import {InitialMargin} from "../margin/InitialMargin.sol";
+import {Rights} from "../accounts/Rights.sol";
+import {MarginLogic} from "../margin/MarginLogic.sol";
 import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultStorage} from "../VaultStorage.sol";
+import {InterestLib} from "./InterestLib.sol";
 import {PnlLib} from "./PnlLib.sol";
+import {WithdrawLimits} from "./WithdrawLimits.sol";
 
 /// @title Tokens in and out, PnL into cash
 /// @notice Twin: risk/exact/custody/custody_logic.py. The ledger counts what it was given (`cashHeldWad`, `totalHeld`), never the
 ///         balance of a token: a raw transfer to the vault changes nothing for anybody. Always, to the wei,
-///         cashHeldWad = Σ cash + Σ pools + insuranceWad.
+///         cashHeldWad = Σ recorded cash + Σ pools + insuranceWad + interestWad.
 /// @dev External library, called by delegatecall under the vault's lock. State changes come before every token call.
 library CustodyLogic {
     using AccountLib for AccountLib.Account;
@@ -27,14 +30,13 @@ library CustodyLogic {
     /// @dev Order of refusals: NotAccountOwner, UnknownToken, ZeroAmount; collateral: RiskParamsMissing, CapExceeded (a collateral
     ///      that the parameters do not name has cap 0); cash: CashOutOfRange; TransferFromFailed, TransferAmountMismatch.
     function deposit(VaultStorage.State storage $, uint168 account, address token, uint256 amount) external {
-        requireOwner(account);
+        Rights.requireOwner(account);
         uint256 index = $.tokenIndex[token];
         if (index == 0) revert ICustody.UnknownToken(token);
         if (amount == 0) revert ICustody.ZeroAmount();
         if (index == CASH) {
-            int256 cashWad = int256($.accounts[account].cashWad) + int256(_takeCash($, account, amount));
-            if (cashWad > type(int128).max) revert ICustody.CashOutOfRange(account);
-            $.accounts[account].cashWad = int128(cashWad);
+            InterestLib.accrue($);
+            int256 cashWad = AccountLib.addCash($, account, int256(_takeCash($, account, amount)));
             emit ICustody.CashDeposited(account, amount, cashWad);
         } else {
             _depositCollateral($, account, index - 1, amount);
@@ -58,22 +60,23 @@ library CustodyLogic {
     /// @notice See IVault.withdraw. An amount of cash above the recorded cash first realises the account's PnL, so that nobody
     ///         takes a loan while credits of his lie in the pools; `type(uint256).max` never realises.
     /// @dev Order of refusals: NotAccountOwner, InvalidRecipient, UnknownToken, ZeroAmount; cash: InsufficientLiquidity;
-    ///      collateral: InsufficientCollateral; CashOutOfRange; those of `InitialMargin`; TransferFailed.
+    ///      collateral: InsufficientCollateral; WithdrawLimitExceeded; CashOutOfRange; those of `InitialMargin`; TransferFailed.
     function withdraw(VaultStorage.State storage $, uint168 account, address token, uint256 amount, address to)
         external
         returns (uint256 withdrawn)
     {
-        requireOwner(account);
+        Rights.requireRight($, account, Rights.WITHDRAW);
         if (to == address(0) || to == address(this)) revert ICustody.InvalidRecipient(to);
         uint256 index = $.tokenIndex[token];
         if (index == 0) revert ICustody.UnknownToken(token);
+        InterestLib.accrue($);
         AccountLib.Account memory a = AccountLib.load($, account, 0);
         withdrawn = index == CASH ? _withdrawCash($, a, amount, to) : _withdrawCollateral($, a, index - 1, amount, to);
         AccountLib.store($, a);
         if (a.hasObligations()) {
-            AccountLib.Account[] memory accounts = new AccountLib.Account[](1);
-            accounts[0] = a;
-            InitialMargin.requireInitial($, RiskParamsBlob.load($), accounts);
+            uint256[] memory ids = new uint256[](1);
+            ids[0] = account | MarginLogic.WITHDRAWAL;
+            MarginLogic.requireInitial($, ids);
         }
         SafeTransferLib.safeTransfer(token, to, withdrawn);
     }
@@ -82,6 +85,7 @@ library CustodyLogic {
 
     /// @notice See IVault.realizePnl. Anyone, any account, no oracle: value only moves between quote and cash at the snapshot.
     function realizePnl(VaultStorage.State storage $, uint168 account) external returns (int256 realizedWad) {
+        InterestLib.accrue($);
         AccountLib.Account memory a = AccountLib.load($, account, 0);
         realizedWad = PnlLib.realizeAll($, a);
         AccountLib.store($, a);
@@ -89,11 +93,6 @@ library CustodyLogic {
     }
 
     /* ──────────────────────────── shared ──────────────────────────── */
-
-    /// @notice Reverts `NotAccountOwner` unless the caller owns `account`.
-    function requireOwner(uint168 account) internal view {
-        if (msg.sender != address(uint160(account >> 8))) revert ICustody.NotAccountOwner(account, msg.sender);
-    }
 
     /// @notice Cash that may leave: what is held, minus what the pools and the insurance fund own; never negative.
     function liquidity(VaultStorage.State storage $) internal view returns (uint256) {
@@ -112,7 +111,7 @@ library CustodyLogic {
         private
         returns (uint256 amountWad)
     {
-        amountWad = FixedPointMathLib.saturatingMul(amount, _cashScale($));
+        amountWad = FixedPointMathLib.saturatingMul(amount, cashScale($));
         uint256 held = FixedPointMathLib.saturatingAdd($.cashHeldWad, amountWad);
         if (held > type(uint128).max) revert ICustody.CashOutOfRange(account);
         $.cashHeldWad = uint128(held);
@@ -138,13 +137,14 @@ library CustodyLogic {
         private
         returns (uint256)
     {
-        uint256 scale = _cashScale($);
+        uint256 scale = cashScale($);
         if (amount == type(uint256).max) amount = a.cashWad > 0 ? uint256(a.cashWad) / scale : 0;
         if (amount == 0) revert ICustody.ZeroAmount();
         uint256 amountWad = FixedPointMathLib.saturatingMul(amount, scale);
         if (a.cashWad < 0 || amountWad > uint256(a.cashWad)) PnlLib.realizeAll($, a);
         uint256 available = liquidity($);
         if (amountWad > available) revert ICustody.InsufficientLiquidity(available, amountWad);
+        WithdrawLimits.takeCash($, amountWad);
         $.cashHeldWad -= uint128(amountWad);
         a.cashWad -= int256(amountWad);
         emit ICustody.CashWithdrawn(a.id, to, amount, a.cashWad);
@@ -162,6 +162,7 @@ library CustodyLogic {
         if (amount == type(uint256).max) amount = balance;
         if (amount == 0) revert ICustody.ZeroAmount();
         if (amount > balance) revert ICustody.InsufficientCollateral(uint8(j), balance, amount);
+        WithdrawLimits.takeCollateral($, j, amount);
         a.setCollateral(j, balance - amount);
         $.collaterals[j].totalHeld -= uint128(amount);
         emit ICustody.CollateralWithdrawn(a.id, uint8(j), to, amount, balance - amount);
@@ -177,7 +178,8 @@ library CustodyLogic {
         if (received != amount) revert ICustody.TransferAmountMismatch(token, amount, received);
     }
 
-    function _cashScale(VaultStorage.State storage $) private view returns (uint256) {
+    /// @notice WAD per native unit of cash
+    function cashScale(VaultStorage.State storage $) internal view returns (uint256) {
         return 10 ** (18 - $.cashDecimals);
     }
 }

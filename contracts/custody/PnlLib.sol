@@ -17,17 +17,23 @@ import {VaultStorage} from "../VaultStorage.sol";
 library PnlLib {
     using AccountLib for AccountLib.Account;
 
-    /// @notice Snapshot mark of a perp (S) or future (⌊S·R/WAD⌋, S from its expiry on), docs/margin.md §3
+    /// @dev WAD in one unit of UnderlyingData.fundingE12
+    int256 internal constant FUNDING_UNIT = 1e6;
+
+    /// @notice Snapshot mark of a perp (S − cumulative funding, may be negative) or future (⌊S·R/WAD⌋, S from its expiry on),
+    ///         docs/margin.md §3
     /// @dev Reverts `SliceMissing(underlying, expiryDay)` where a future's forward was never reported.
-    function linearMark(VaultStorage.State storage $, uint256 id) internal view returns (uint256 markWad) {
+    function linearMark(VaultStorage.State storage $, uint256 id) internal view returns (int256 markWad) {
         VaultStorage.UnderlyingData storage data = $.underlyings[InstrumentId.underlying(id)];
-        markWad = data.priceWad;
-        if (InstrumentId.kind(id) == InstrumentId.FUTURE && InstrumentId.expiry(id) > data.time) {
+        markWad = int256(uint256(data.priceWad));
+        if (InstrumentId.kind(id) == InstrumentId.PERP) {
+            markWad -= int256(data.fundingE12) * FUNDING_UNIT;
+        } else if (InstrumentId.expiry(id) > data.time) {
             uint256 ratio = $.buckets[InstrumentId.bucketKey(id)].forwardRatioWad;
             if (ratio == 0) {
                 revert IMarket.SliceMissing(uint8(InstrumentId.underlying(id)), uint16(InstrumentId.expiryDay(id)));
             }
-            markWad = WadMath.mulWadDown(markWad, ratio);
+            markWad = int256(WadMath.mulWadDown(uint256(markWad), ratio));
         }
     }
 
@@ -42,7 +48,7 @@ library PnlLib {
     {
         (uint256 id, int256 size, int256 quote) = a.linearAt(i);
         realizedWad = quote;
-        if (size != 0) realizedWad += WadMath.mulDivFloor(size, linearMark($, id), WadMath.WAD);
+        if (size != 0) realizedWad += WadMath.floorWad(size * linearMark($, id));
         if (realizedWad == 0) return (0, false);
 
         VaultStorage.UnderlyingData storage data = $.underlyings[InstrumentId.underlying(id)];

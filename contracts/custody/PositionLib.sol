@@ -3,7 +3,7 @@ pragma solidity ^0.8.24;
 
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
-import {InstrumentId} from "../margin/InstrumentId.sol";
+import {Gauge} from "../market/Gauge.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 import {PnlLib} from "./PnlLib.sol";
 
@@ -41,7 +41,19 @@ library PositionLib {
         return (newSize > 0 ? newSize : int256(0)) - (oldSize > 0 ? oldSize : int256(0));
     }
 
-    /// @notice Writes the open interest of underlying `u`.
+    /// @notice Writes the open interest of one instrument: it changes where a size passes between a long and a short.
+    /// @dev Reverts `SizeOutOfRange(account, instrument)` where it would not fit uint104.
+    function addInstrumentInterest(VaultStorage.State storage $, uint256 id, int256 dLong, uint168 account) internal {
+        if (dLong == 0) return;
+        int256 openInterest = int256($.openInterest[id]) + dLong;
+        if (openInterest < 0 || openInterest > int256(uint256(type(uint104).max))) {
+            revert ICustody.SizeOutOfRange(account, uint32(id));
+        }
+        $.openInterest[id] = uint256(openInterest);
+        emit ICustody.InstrumentInterestChanged(uint32(id), uint104(uint256(openInterest)));
+    }
+
+    /// @notice Writes the open interest of underlying `u`, exact and as the margin check reads it.
     /// @dev Reverts `SizeOutOfRange(account, instrument)` where it would not fit uint104.
     function addOpenInterest(VaultStorage.State storage $, uint256 u, int256 dLong, uint168 account, uint256 id)
         internal
@@ -51,7 +63,9 @@ library PositionLib {
         if (openInterest < 0 || openInterest > int256(uint256(type(uint104).max))) {
             revert ICustody.SizeOutOfRange(account, uint32(id));
         }
-        $.underlyings[u].openInterestWad = uint104(uint256(openInterest));
+        VaultStorage.UnderlyingData storage data = $.underlyings[u];
+        data.openInterestWad = uint104(uint256(openInterest));
+        data.gauge = Gauge.encode(uint256(openInterest), Gauge.stableApart(data.gauge));
         emit ICustody.OpenInterestChanged(uint8(u), uint104(uint256(openInterest)));
     }
 }

@@ -26,11 +26,13 @@ library SliceLegs {
     /// @param known how many of the receiver's entries were there before; only these are searched
     /// @param cursor where the next entry is expected among them
     /// @param dLong change of the long sides of both accounts, by underlying
+    /// @param dInstrument the same of the instrument at hand; not zero only where the receiver held the other side
     struct Walk {
         uint256 fraction;
         uint256 known;
         uint256 cursor;
         int256[] dLong;
+        int256 dInstrument; // of the instrument at hand
     }
 
     /// @notice Moves cash, collateral and positions, and updates the open interest; the accounts stay in memory.
@@ -51,7 +53,7 @@ library SliceLegs {
         walk.fraction = fraction;
         walk.dLong = new int256[](VaultStorage.MAX_UNDERLYINGS);
         _takeLinear($, from, to, walk);
-        _takeOptions(from, to, walk);
+        _takeOptions($, from, to, walk);
         if (fraction == WAD) {
             from.linearCount = 0;
             from.optionCount = 0;
@@ -107,6 +109,7 @@ library SliceLegs {
             _addLong(walk, id, size, size - dSize);
             _receiveLinear($, to, walk, at, id, dSize, dQuote);
             if (walk.known > to.linearCount) walk.known = to.linearCount;
+            _flushInterest($, to, walk, id);
         }
     }
 
@@ -138,10 +141,12 @@ library SliceLegs {
 
     /// @dev The hot loop of a liquidation: up to 128 entries. An option that the receiver does not hold yet moves as it is and
     ///      leaves the open interest as it is.
-    function _takeOptions(AccountLib.Account memory from, AccountLib.Account memory to, Walk memory walk)
-        private
-        pure
-    {
+    function _takeOptions(
+        VaultStorage.State storage $,
+        AccountLib.Account memory from,
+        AccountLib.Account memory to,
+        Walk memory walk
+    ) private {
         uint256[] memory source = from.options;
         uint256[] memory target = to.options;
         uint256 n = from.optionCount;
@@ -173,6 +178,7 @@ library SliceLegs {
             } else {
                 _addLong(walk, entry >> 96, size, size - dSize);
                 _receiveOption(to, walk, at, entry >> 96, dSize);
+                _flushInterest($, to, walk, entry >> 96);
             }
         }
     }
@@ -195,7 +201,20 @@ library SliceLegs {
     }
 
     function _addLong(Walk memory walk, uint256 id, int256 oldSize, int256 newSize) private pure {
-        walk.dLong[InstrumentId.underlying(id)] += PositionLib.longDelta(oldSize, newSize);
+        int256 change = PositionLib.longDelta(oldSize, newSize);
+        walk.dLong[InstrumentId.underlying(id)] += change;
+        walk.dInstrument += change;
+    }
+
+    function _flushInterest(
+        VaultStorage.State storage $,
+        AccountLib.Account memory to,
+        Walk memory walk,
+        uint256 id
+    ) private {
+        if (walk.dInstrument == 0) return;
+        PositionLib.addInstrumentInterest($, id, walk.dInstrument, to.id);
+        walk.dInstrument = 0;
     }
 
     /// @dev Index of the receiver's entry of `id` (entry >> shift), tried at the cursor first; `count` where it has none

@@ -24,15 +24,24 @@ library SliceMath {
 
     /* ──────────────────────────── reward ──────────────────────────── */
 
-    /// @notice ρ = min(max, base + ⌊slope·shortfall⌋), shortfall = 1 − HF limited to [0, 1]; all WAD
-    function rewardWad(uint256 baseBps, uint256 slopeBps, uint256 maxBps, int256 healthFactor)
-        internal
-        pure
-        returns (uint256)
-    {
+    /// @notice ρ = min(max, base + ⌊slope·shortfall⌋ + growth), shortfall = 1 − HF limited to [0, 1]; all WAD
+    /// @param growthWad `growth` of the time since the flag
+    function rewardWad(
+        uint256 baseBps,
+        uint256 slopeBps,
+        uint256 maxBps,
+        int256 healthFactor,
+        uint256 growthWad
+    ) internal pure returns (uint256) {
         uint256 shortfall = 0;
         if (healthFactor < int256(WAD)) shortfall = healthFactor < 0 ? WAD : WAD - uint256(healthFactor);
-        return WadMath.min(maxBps * 1e14, baseBps * 1e14 + (slopeBps * 1e14 * shortfall) / WAD);
+        return WadMath.min(maxBps * 1e14, baseBps * 1e14 + (slopeBps * 1e14 * shortfall) / WAD + growthWad);
+    }
+
+    /// @notice What ρ has grown by `elapsed` seconds after the flag: ⌊rate·elapsed/3600⌋, linear in seconds
+    /// @param timeBps rate per hour
+    function growth(uint256 timeBps, uint256 elapsed) internal pure returns (uint256) {
+        return timeBps * 1e14 * elapsed / 1 hours;
     }
 
     /// @notice M − ⌊ρ·MM/WAD⌋, the signed price of the whole account, rounded up
@@ -90,6 +99,18 @@ library SliceMath {
                 WadMath.mulWadUp(term.priceWad, units), (units - term.depthWad) * term.liqBps, term.depthWad * 1e4
             );
         }
+    }
+
+    /// @notice The fraction taken of what was asked for: min(asked, f*), and everything where f* would leave a requirement of
+    ///         less than `minMargin` (the dust rule; 0: none). Who asks for less than f* gets what he asks for.
+    /// @dev (1 − f)·MM bounds what is left, because MM is positively homogeneous but for Liq, which shrinks faster.
+    function withDust(uint256 asked, uint256 maxFraction, uint256 mm, uint256 minMargin)
+        internal
+        pure
+        returns (uint256)
+    {
+        if (asked < maxFraction) return asked;
+        return mm * (WAD - maxFraction) < minMargin * WAD ? WAD : maxFraction;
     }
 
     /* ───────────────────────────── legs ───────────────────────────── */

@@ -74,20 +74,48 @@ library Drift {
     }
 
     /// @notice What the most favourable prices within the deviation bands of the underlyings in `mask` could add to equity at
-    ///         most: Σ_u ⌈⌈snap·(N_u + collateral units)/1e18⌉·band_bps/1e4⌉; rounded up
+    ///         most: Σ_u ⌈⌈snap·(|net_u| + Σ |options|)/1e18⌉·band_bps/1e4⌉, net_u = perps + futures·R + collateral units, with
+    ///         their signs: one price moves them together. Options gross, as each may gain. R·size is rounded away from zero.
+    /// @dev The haircut of the collateral and the requirement move with the price, too, and are left out.
     function favour(VaultStorage.State storage $, Params p, AccountLib.Account memory a, uint256 mask)
         internal
         view
         returns (uint256 most)
     {
         if (mask == 0) return 0;
-        uint256[16] memory units = positionUnits(a);
+        uint256[16] memory held;
         Live memory none;
-        _addCollateral($, p, a, 0, none, units);
+        _addCollateral($, p, a, 0, none, held);
+        (int256[16] memory net, uint256[16] memory options) = _exposures($, a);
         for (uint256 u = 0; mask >> u != 0; ++u) {
             if ((mask >> u) & 1 == 0) continue;
-            uint256 notional = WadMath.mulWadUp($.underlyings[u].priceWad, units[u]);
+            // forge-lint: disable-next-line(unsafe-typecast) a margin was computed: collateral is worth < 2^252
+            uint256 units = WadMath.abs(net[u] + int256(held[u])) + options[u];
+            uint256 notional = WadMath.mulWadUp($.underlyings[u].priceWad, units);
             most += WadMath.mulDivUp(notional, p.deviationBandBps(u), 1e4);
+        }
+    }
+
+    /// @dev Of every underlying: Σ of the perps and futures in units of the underlying, signed, and Σ |size| of the options
+    function _exposures(VaultStorage.State storage $, AccountLib.Account memory a)
+        private
+        view
+        returns (int256[16] memory net, uint256[16] memory options)
+    {
+        for (uint256 i = 0; i < a.linearCount; ++i) {
+            (uint256 id, int256 size,) = AccountLib.linearAt(a, i);
+            uint256 u = InstrumentId.underlying(id);
+            if (InstrumentId.kind(id) == InstrumentId.FUTURE && InstrumentId.expiry(id) > $.underlyings[u].time) {
+                uint256 ratio = $.buckets[InstrumentId.bucketKey(id)].forwardRatioWad;
+                // forge-lint: disable-next-line(unsafe-typecast) |size| < 2^95, ratio < 2^64
+                int256 units = int256(WadMath.mulWadUp(WadMath.abs(size), ratio));
+                size = size < 0 ? -units : units;
+            }
+            net[u] += size;
+        }
+        for (uint256 i = 0; i < a.optionCount; ++i) {
+            (uint256 id, int256 size) = AccountLib.optionAt(a, i);
+            options[InstrumentId.underlying(id)] += WadMath.abs(size);
         }
     }
 

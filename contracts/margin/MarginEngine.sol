@@ -13,6 +13,7 @@ import {OptionRows} from "./OptionRows.sol";
 import {Portfolio} from "./Portfolio.sol";
 import {ScenarioArray} from "./ScenarioArray.sol";
 import {ScenarioScan} from "./ScenarioScan.sol";
+import {StableCharge} from "./StableCharge.sol";
 
 /// @title Portfolio margin of an account
 /// @notice Twin: risk/exact/margin/margin_engine.py. Formulas and roundings: docs/margin.md §5. Equity is rounded down, every
@@ -24,6 +25,8 @@ import {ScenarioScan} from "./ScenarioScan.sol";
 library MarginEngine {
     uint256 private constant WAD = 1e18;
     uint256 private constant BPS = 1e4;
+    /// @dev WAD in one unit of UnderlyingData.fundingE12
+    int256 internal constant FUNDING_UNIT = 1e6;
     /// @dev deduction of a row, in lane steps·wei: docs/margin.md §8
     uint256 internal constant ROW_DEDUCTION = 8192;
 
@@ -127,7 +130,7 @@ library MarginEngine {
         uint256 haircuts;
         if (a.collateralMask | a.linearCount | a.optionCount != 0) {
             Portfolio.open(w, RiskParamsBlob.loadIfNeeded($, p), a.linearCount, a.optionCount);
-            // |equity| < 2^252: 16 collateral values < 2^247, 128 positions < 2^190
+            // |equity| < 2^252: 16 collateral values < 2^247.3 each, 128 positions < 2^190
             unchecked {
                 if (a.collateralMask != 0) {
                     uint256 value;
@@ -147,7 +150,10 @@ library MarginEngine {
         }
         m.equity = equity;
         if (m.hasObligations) {
-            if (w.firstFactor != 0) _charge(w, a.id, m);
+            if (w.firstFactor != 0) {
+                _charge(w, a.id, m);
+                if (w.apart != 0) m.im += StableCharge.total($, w, a);
+            }
             m.healthFactor = _healthFactor(equity, m.mm);
         } else {
             m.healthFactor = type(int256).max;
@@ -187,11 +193,15 @@ library MarginEngine {
                 uint256 f = Portfolio.factor($, w, InstrumentId.underlying(id));
                 uint256 mark = linearMark($, id, Portfolio.price(f), Portfolio.time(f));
                 int256 value = linearValueDown(size, mark);
-                total += value;
                 Portfolio.addLinearValue(f, value, WadMath.abs(size));
                 if (InstrumentId.kind(id) == InstrumentId.FUTURE) {
                     Portfolio.addToBucket(w, id, size * int256(ScenarioArray.DELTA_ONE));
+                } else {
+                    // a perp is worth index minus the funding since the start; its price risk is the index alone
+                    int256 funding = Portfolio.fundingE12(f);
+                    if (funding != 0) value = _floorWad(size * (int256(mark) - funding * FUNDING_UNIT));
                 }
+                total += value;
             }
         }
     }
@@ -269,6 +279,14 @@ library MarginEngine {
     /// @dev ⌊E·1e18/MM⌋; MM = 0: max where E ≥ 0, min otherwise. Reverts `MulDivOverflow` where it does not fit.
     function _healthFactor(int256 equity, uint256 mm) private pure returns (int256) {
         if (mm == 0) return equity >= 0 ? type(int256).max : type(int256).min;
+        unchecked {
+            // what fits into 256 bits, divided towards −∞
+            if (equity == int192(equity)) {
+                int256 scaled = equity * int256(WAD);
+                int256 quotient = scaled / int256(mm);
+                return scaled < quotient * int256(mm) ? quotient - 1 : quotient;
+            }
+        }
         return WadMath.mulDivFloor(equity, WAD, mm);
     }
 }

@@ -36,12 +36,13 @@ library Portfolio {
         int256 sumSigned; // 0x140, Σ s
         uint256 deductions; // 0x160
         int256 optionValue; // 0x180, Σ o·mark, WAD²
+        uint256 apart; // 0x1a0, not 0: the stable price of some underlying is out of its band
     }
 
     uint256 internal constant BUCKET_EXPOSURE_BITS = 200;
     uint256 internal constant BUCKET_BIAS = 1 << 150;
     uint256 private constant BUCKET_UNDERLYING_SHIFT = 18;
-    uint256 private constant FACTOR_BYTES = 0x140;
+    uint256 private constant FACTOR_BYTES = 0x180;
     /// @dev as in ScenarioArray; assembly takes only constants of its own file
     uint256 private constant TAG_CYCLE = 0xffffff;
     // fields of a factor
@@ -55,6 +56,8 @@ library Portfolio {
     uint256 private constant LINEAR_VALUE = 0xe0; // D_u
     uint256 private constant HAS_LINEAR = 0x100; // 1: there is an underlying row
     uint256 private constant NEXT = 0x120; // the factor made before this one, 0 at the end
+    uint256 private constant FUNDING = 0x140; // cumulative funding of a unit long, E12
+    uint256 private constant APART = 0x160; // 1: the stable price is out of its band
 
     /* ───────────────────────────── open ───────────────────────────── */
 
@@ -136,6 +139,16 @@ library Portfolio {
         return _word(f, OPEN_INTEREST);
     }
 
+    /// @notice Cumulative funding of one unit long, 1e-12 of the settlement currency
+    function fundingE12(uint256 f) internal pure returns (int256) {
+        return int256(_word(f, FUNDING));
+    }
+
+    /// @notice Whether initial margin must look at the stable price
+    function stableApart(uint256 f) internal pure returns (bool) {
+        return _word(f, APART) != 0;
+    }
+
     function index(uint256 f) internal pure returns (uint256) {
         return _word(f, INDEX);
     }
@@ -176,7 +189,13 @@ library Portfolio {
             mstore(add(f, ARRAYS), arrays)
             mstore(add(f, PRICE), and(word, 0xffffffffffffffffffffff))
             mstore(add(f, TIME), and(shr(120, word), 0xffffffff))
-            mstore(add(f, OPEN_INTEREST), shr(152, word))
+            // see Gauge: exponent(7) | mantissa(16) | apart(1)
+            let gauge := shr(152, word)
+            mstore(add(f, OPEN_INTEREST), shl(and(shr(17, gauge), 0x7f), and(shr(1, gauge), 0xffff)))
+            let apart := and(gauge, 1)
+            mstore(add(f, APART), apart)
+            mstore(add(w, 0x1a0), or(mload(add(w, 0x1a0)), apart))
+            mstore(add(f, FUNDING), sar(176, word))
             mstore(add(f, INDEX), u)
             mstore(add(f, LINEAR_VALUE), 0)
             mstore(add(f, HAS_LINEAR), 0)

@@ -95,8 +95,18 @@ library FeedReader {
     /* ────────────────────────────── calls ─────────────────────────── */
 
     /// @notice `latestRoundData` of `feed`: answer and updatedAt, both 0 where there is no answer.
-    /// @dev The other three words are ignored: Chainlink deprecates answeredInRound.
+    /// @dev Of the other words startedAt is for `latestStatus`; Chainlink deprecates answeredInRound.
     function latest(address feed) internal view returns (bool answered, int256 answer, uint256 updatedAt) {
+        return _latest(feed, 0x60);
+    }
+
+    /// @notice As `latest`, of an uptime feed: answer and startedAt, the time since when it holds.
+    function latestStatus(address feed) internal view returns (bool answered, int256 answer, uint256 startedAt) {
+        return _latest(feed, 0x40);
+    }
+
+    /// @dev answer and the word at `offset` of the round
+    function _latest(address feed, uint256 offset) private view returns (bool answered, int256 answer, uint256 time) {
         bytes32 selector = AggregatorV3Interface.latestRoundData.selector;
         uint256 available = gasleft();
         assembly ("memory-safe") {
@@ -106,7 +116,7 @@ library FeedReader {
             answered := and(answered, gt(returndatasize(), 0x9f))
             if answered {
                 answer := mload(add(m, 0x20))
-                updatedAt := mload(add(m, 0x60))
+                time := mload(add(m, offset))
             }
         }
         if (!answered) _requireGas(feed, available);
@@ -133,7 +143,7 @@ library FeedReader {
     /// @dev 0 < max < 2^128. Compares before it multiplies, so no answer can overflow.
     function toWad(int256 answer, uint256 decimals, uint256 max) internal pure returns (uint256 wad) {
         if (answer <= 0) return 0;
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) positive, see the line above
         wad = uint256(answer);
         unchecked {
             if (decimals > 18) {

@@ -83,7 +83,7 @@ library Listing {
         if (underlying >= $.underlyingCount) revert IMarket.UnknownUnderlying(underlying);
         uint256 id = InstrumentId.encode(underlying, InstrumentId.FUTURE, expiryDay, 0);
         uint256 expiry = InstrumentId.expiry(id);
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) an id has 32 bits by its encoding
         if (expiry <= block.timestamp) revert IMarket.InstrumentExpired(uint32(id), expiry, block.timestamp);
         VaultStorage.BucketData storage bucket = $.buckets[InstrumentId.bucketKey(id)];
         uint256 listed = bucket.strikeCount;
@@ -94,7 +94,7 @@ library Listing {
         for (uint256 i = 0; i < listed; ++i) {
             uint256 strike = $.strikes[_strikeKey(underlying, expiryDay, i)];
             if (_contains(strikesWad, strike)) {
-                // forge-lint: disable-next-line(unsafe-typecast)
+                // forge-lint: disable-next-line(unsafe-typecast) _listStrike stores a uint128
                 revert IMarket.StrikeAlreadyListed(underlying, expiryDay, uint128(strike));
             }
         }
@@ -102,7 +102,7 @@ library Listing {
             bucket.listed = true;
             emit IMarket.ExpiryListed(underlying, expiryDay);
         }
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) at most MAX_STRIKES, checked above
         bucket.strikeCount = uint16(listed + strikesWad.length);
         for (uint256 i = 0; i < strikesWad.length; ++i) {
             _listStrike($, underlying, expiryDay, listed + i, strikesWad[i]);
@@ -142,7 +142,7 @@ library Listing {
         if (decimals > FeedReader.MAX_FEED_DECIMALS) {
             revert IMarket.DecimalsOutOfRange(feed, decimals, FeedReader.MAX_FEED_DECIMALS);
         }
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) at most 36, checked above
         return uint8(decimals);
     }
 
@@ -151,7 +151,7 @@ library Listing {
         // An address without code gives no answer.
         if (!answered) revert IMarket.TokenInvalid(token);
         if (decimals > MAX_TOKEN_DECIMALS) revert IMarket.DecimalsOutOfRange(token, decimals, MAX_TOKEN_DECIMALS);
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) at most 18, checked above
         return uint8(decimals);
     }
 
@@ -161,7 +161,7 @@ library Listing {
         if (rateWad == 0) revert IMarket.RateInvalid(collateral, answer);
         data.rateFeed = rateFeed;
         data.rateFeedDecimals = decimals;
-        // forge-lint: disable-start(unsafe-typecast)
+        // forge-lint: disable-start(unsafe-typecast) rateOf gives a time of the past and a rate of 96 bits
         data.rateUpdatedAt = uint40(updatedAt);
         data.rateWad = uint96(rateWad);
         // forge-lint: disable-end(unsafe-typecast)
@@ -200,7 +200,7 @@ library Listing {
         $.strikes[_strikeKey(underlying, expiryDay, index)] = strikeWad;
         ScenarioArray.prepare(InstrumentId.encode(underlying, InstrumentId.CALL, expiryDay, index));
         ScenarioArray.prepare(InstrumentId.encode(underlying, InstrumentId.PUT, expiryDay, index));
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) index < MAX_STRIKES = 1024
         emit IMarket.StrikeListed(underlying, expiryDay, uint16(index), strikeWad);
     }
 

@@ -6,9 +6,11 @@ import {ArrayLogic} from "../margin/ArrayLogic.sol";
 import {InstrumentId} from "../margin/InstrumentId.sol";
 import {ScenarioArray} from "../margin/ScenarioArray.sol";
 import {Svi, SviParams} from "../math/Svi.sol";
+import {ParamsTail} from "../params/ParamsTail.sol";
 import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 import {FeedReader} from "./FeedReader.sol";
+import {Funding} from "./Funding.sol";
 import {Listing} from "./Listing.sol";
 import {ReportHash} from "./ReportHash.sol";
 import {Snapshots} from "./Snapshots.sol";
@@ -52,7 +54,8 @@ library MarketLogic {
     ///      DiscountOutOfRange, Svi*, SlicesNotAscending, then the signatures NotEnoughSignatures and per signature
     ///      UnknownSigner, SignersNotAscending. The cheap checks come first: a report that lost a race against a newer one
     ///      costs its sender no signature recovery, and nothing is written before all have passed.
-    ///      A report without slices is allowed: it moves nonce, time and confidence.
+    ///      A report without slices is allowed: it moves nonce, time, confidence and premium. Funding is brought to now at
+    ///      the old premium first. No premium is refused: funding clamps it.
     /// @param domainSeparator EIP-712 domain of the vault
     /// @param signatures 65 bytes each, at least `threshold` of them, by strictly ascending signer addresses
     function submitReport(
@@ -69,6 +72,8 @@ library MarketLogic {
         _checkSkew(report.timestamp, updatedAt, p.maxSkew(u));
         _checkSlices($, report);
         _checkSignatures($, ReportHash.digest(domainSeparator, report), signatures);
+        // what happened until now happened at the old premium
+        Funding.close($, ParamsTail.load($, p), u);
         _writeReport($, report);
         Snapshots.take($, p, u, priceWad, updatedAt);
     }
@@ -129,6 +134,12 @@ library MarketLogic {
     /// @notice See Listing.setSigners; owner only.
     function setSigners(VaultStorage.State storage $, address[] calldata signers, uint8 threshold) external {
         Listing.setSigners($, signers, threshold);
+    }
+
+    /// @notice See IVaultExtension.setSequencerFeed; owner only.
+    function setSequencerFeed(VaultStorage.State storage $, address feed) external {
+        $.sequencerFeed = feed;
+        emit IMarket.SequencerFeedSet(feed);
     }
 
     /* ───────────────────────────── private ────────────────────────── */
@@ -214,6 +225,10 @@ library MarketLogic {
         data.confidenceBps = report.confidenceBps;
         data.reportTime = report.timestamp;
         emit IMarket.ReportAccepted(report.underlying, report.nonce, report.timestamp, report.confidenceBps);
+        if (data.premiumE9 != report.premiumE9) {
+            data.premiumE9 = report.premiumE9;
+            emit IMarket.PremiumReported(report.underlying, report.premiumE9);
+        }
         for (uint256 i = 0; i < report.slices.length; ++i) {
             IMarket.Slice calldata s = report.slices[i];
             _writeSlice($.buckets[uint256(report.underlying) << 16 | s.expiryDay], s, report.timestamp);
@@ -226,7 +241,7 @@ library MarketLogic {
     /// @dev Two words, each written once (layout: VaultStorage.BucketData); `listed` and `strikeCount` stay.
     function _writeSlice(VaultStorage.BucketData storage b, IMarket.Slice calldata s, uint40 time) private {
         uint256 market = uint256(s.forwardRatioWad) | uint256(s.discountWad) << 64 | uint256(time) << 128;
-        // forge-lint: disable-start(unsafe-typecast)
+        // forge-lint: disable-start(unsafe-typecast) two's complement in as many bits is what is meant
         uint256 svi = uint256(uint40(s.aE9)) | uint256(s.bE9) << 40 | uint256(uint32(s.rhoE9)) << 80
             | uint256(uint40(s.mE9)) << 112 | uint256(s.sigmaE9) << 152;
         // forge-lint: disable-end(unsafe-typecast)

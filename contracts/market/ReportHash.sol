@@ -11,7 +11,7 @@ library ReportHash {
         "Slice(uint16 expiryDay,uint64 forwardRatioWad,uint64 discountWad,int40 aE9,uint40 bE9,int32 rhoE9,int40 mE9,uint40 sigmaE9)"
     );
     bytes32 internal constant REPORT_TYPEHASH = keccak256(
-        "VolReport(uint8 underlying,uint64 nonce,uint40 timestamp,uint16 confidenceBps,Slice[] slices)Slice(uint16 expiryDay,uint64 forwardRatioWad,uint64 discountWad,int40 aE9,uint40 bE9,int32 rhoE9,int40 mE9,uint40 sigmaE9)"
+        "VolReport(uint8 underlying,uint64 nonce,uint40 timestamp,uint16 confidenceBps,Slice[] slices,int32 premiumE9)Slice(uint16 expiryDay,uint64 forwardRatioWad,uint64 discountWad,int40 aE9,uint40 bE9,int32 rhoE9,int40 mE9,uint40 sigmaE9)"
     );
 
     /// @dev ⌊n/2⌋ of secp256k1. Of the two signatures (s and n − s) only the lower counts.
@@ -37,7 +37,8 @@ library ReportHash {
                 report.nonce,
                 report.timestamp,
                 report.confidenceBps,
-                keccak256(abi.encodePacked(hashes))
+                keccak256(abi.encodePacked(hashes)),
+                report.premiumE9
             )
         );
     }

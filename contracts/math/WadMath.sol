@@ -10,6 +10,14 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 /// @dev Errors, on both sides and in this order: `DivisionByZero` where the divisor is zero, `MulDivOverflow` where the
 ///      rounded result does not fit the return type.
 library WadMath {
+    /// @notice ⌊x/1e18⌋ towards −∞; exact for every x
+    function floorWad(int256 x) internal pure returns (int256 q) {
+        unchecked {
+            q = x / int256(1e18);
+            if (q * int256(1e18) > x) --q;
+        }
+    }
+
     uint256 internal constant WAD = 1e18;
 
     /// @notice the divisor is zero

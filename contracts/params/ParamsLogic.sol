@@ -4,7 +4,10 @@ pragma solidity ^0.8.24;
 import {SSTORE2} from "solady/utils/SSTORE2.sol";
 import {IMargin} from "../../interfaces/IMargin.sol";
 import {IMarket} from "../../interfaces/IMarket.sol";
+import {InterestLib} from "../custody/InterestLib.sol";
+import {Funding} from "../market/Funding.sol";
 import {VaultStorage} from "../VaultStorage.sol";
+import {ParamsTail, Tail} from "./ParamsTail.sol";
 import {Params, RiskParamsBlob} from "./RiskParamsBlob.sol";
 
 /// @title Validates and sets the risk parameters
@@ -21,6 +24,9 @@ library ParamsLogic {
     function set(VaultStorage.State storage $, bytes calldata blob) external {
         bytes memory copy = blob;
         validate($, copy);
+        // what happened until now happened at the old rates
+        InterestLib.accrue($);
+        Funding.closeAll($);
         address pointer = SSTORE2.write(copy);
         $.riskParams = pointer;
         emit IMarket.RiskParamsSet(pointer, keccak256(copy));
@@ -44,7 +50,8 @@ library ParamsLogic {
         if (u != $.underlyingCount) _invalid("underlyings", 0, u);
         uint256 c = p.collateralCount();
         if (c != $.collateralCount) _invalid("collaterals", 0, c);
-        if (length != 32 * (RiskParamsBlob.HEADER_WORDS + RiskParamsBlob.UNDERLYING_WORDS * u + c)) {
+        // the tail has 4 words, one an underlying and one a collateral
+        if (length != 32 * (RiskParamsBlob.HEADER_WORDS + (RiskParamsBlob.UNDERLYING_WORDS + 1) * u + 2 * c + 4)) {
             _invalid("length", 0, length);
         }
         _validateHeader(p);
@@ -54,6 +61,7 @@ library ParamsLogic {
         for (uint256 j; j < c; ++j) {
             _validateCollateral($, p, j);
         }
+        _validateTail(p, ParamsTail.fromBytes(blob, u, c));
     }
 
     /* ─────────────────────────── private ──────────────────────────── */
@@ -111,6 +119,34 @@ library ParamsLogic {
         bool hasRate = p.hasRate(j);
         if (hasRate != (data.rateFeed != address(0))) _invalid("has_rate", j, hasRate ? 1 : 0);
         _noStrayBits(p, RiskParamsBlob.HEADER_WORDS + RiskParamsBlob.UNDERLYING_WORDS * p.underlyingCount() + j, 161);
+    }
+
+    /// @dev A curve that rises and bends at a utilisation below 1, shares of at most 1, and no stray bits
+    function _validateTail(Params p, Tail t) private pure {
+        uint256 value = t.kinkUtilisationBps();
+        if (value >= BPS) _invalid("kink_utilisation_bps", 0, value);
+        value = t.kinkRateBps();
+        if (value < t.baseRateBps()) _invalid("kink_rate_bps", 0, value);
+        if (t.fullRateBps() < value) _invalid("full_rate_bps", 0, t.fullRateBps());
+        if (t.reserveShareBps() > BPS) _invalid("reserve_share_bps", 0, t.reserveShareBps());
+        if (t.tradeFeeE6() > 1e4) _invalid("trade_fee_e6", 0, t.tradeFeeE6());
+        if (t.optionFeeCapBps() > BPS) _invalid("option_fee_cap_bps", 0, t.optionFeeCapBps());
+        if (t.emergencyBps() > BPS) _invalid("emergency_bps", 0, t.emergencyBps());
+        if (t.adlShareBps() > BPS) _invalid("adl_share_bps", 0, t.adlShareBps());
+        uint256 first = RiskParamsBlob.HEADER_WORDS + RiskParamsBlob.UNDERLYING_WORDS * p.underlyingCount()
+            + p.collateralCount();
+        _noStrayBits(p, first, 240);
+        _noStrayBits(p, first + 1, 248);
+        _noStrayBits(p, first + 3, 168);
+        first += 4;
+        for (uint256 u; u < p.underlyingCount(); ++u) {
+            if (t.maxFundingBps(u) > 1000) _invalid("max_funding_bps", u, t.maxFundingBps(u));
+            if (t.maxFundingBps(u) != 0 && t.fundingPeriodSeconds() == 0) _invalid("funding_period_seconds", u, 0);
+        }
+        first += p.underlyingCount();
+        for (uint256 j; j < p.collateralCount(); ++j) {
+            _noStrayBits(p, first + j, 128);
+        }
     }
 
     /// @dev Bits `from` … 255 of word `index` are zero.

@@ -3,13 +3,21 @@ pragma solidity ^0.8.24;
 
 import {EIP712} from "solady/utils/EIP712.sol";
 import {SSTORE2} from "solady/utils/SSTORE2.sol";
+import {IMargin} from "../../interfaces/IMargin.sol";
 import {IMarket} from "../../interfaces/IMarket.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
-import {InitialMargin} from "../margin/InitialMargin.sol";
+import {MarginLogic} from "../margin/MarginLogic.sol";
 import {ScenarioArray} from "../margin/ScenarioArray.sol";
+import {StableCharge} from "../margin/StableCharge.sol";
+import {Breaker} from "../market/Breaker.sol";
 import {FeedReader} from "../market/FeedReader.sol";
+import {Funding} from "../market/Funding.sol";
+import {Gauge} from "../market/Gauge.sol";
 import {MarketLogic} from "../market/MarketLogic.sol";
+import {Action, OracleMatrix} from "../market/OracleMatrix.sol";
 import {ReportHash} from "../market/ReportHash.sol";
+import {Sequencer} from "../market/Sequencer.sol";
+import {ParamsTail, Tail} from "../params/ParamsTail.sol";
 import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 
@@ -23,6 +31,7 @@ contract MarketHarness is EIP712 {
 
     constructor(address cashToken) {
         $.lock = 1;
+        ($.supplyIndexE15, $.borrowIndexE15) = (1e15, 1e15);
         $.cashToken = cashToken;
         $.cashDecimals = 6;
         $.tokenIndex[cashToken] = type(uint256).max;
@@ -60,13 +69,59 @@ contract MarketHarness is EIP712 {
 
     /* ───────────────────────────── margin ─────────────────────────── */
 
-    /// @notice The initial margin check of stored accounts.
-    function requireInitial(uint168[] calldata ids) external {
-        AccountLib.Account[] memory accounts = new AccountLib.Account[](ids.length);
-        for (uint256 i = 0; i < ids.length; ++i) {
-            accounts[i] = AccountLib.load($, ids[i], 0);
-        }
-        InitialMargin.requireInitial($, Params.wrap(0), accounts);
+    /// @notice The initial margin check of stored accounts; ids as MarginLogic takes them (account, or account | WITHDRAWAL).
+    function requireInitial(uint256[] calldata ids) external {
+        MarginLogic.requireInitial($, ids);
+    }
+
+    /// @notice Equity, MM and IM of a stored account
+    function margin(uint168 id) external returns (int256, uint256, uint256) {
+        IMargin.Margin memory m = MarginLogic.compute($, id);
+        return (m.equity, m.mm, m.im);
+    }
+
+    /// @notice The charge of a stable price out of its band, of one underlying
+    function stableCharge(int256 move, int256 price, int256 linearValue, int256 optionDelta, int256 short)
+        external
+        pure
+        returns (uint256)
+    {
+        return StableCharge.charge(move, price, linearValue, optionDelta, short);
+    }
+
+    /* ─────────────────────── what follows the price ───────────────── */
+
+    function accrueFunding(uint256 u) external {
+        Funding.accrue($, RiskParamsBlob.load($), u);
+    }
+
+    function closeFunding(uint256 u) external {
+        Funding.close($, _tail(), u);
+    }
+
+    function trip(uint256 u, uint256 seconds_) external {
+        Breaker.trip($, u, seconds_);
+    }
+
+    function breakerActive(uint256 u) external view returns (bool) {
+        return Breaker.active($, u);
+    }
+
+    function setSequencerFeed(address feed) external {
+        MarketLogic.setSequencerFeed($, feed);
+    }
+
+    function requireSequencer() external view {
+        Sequencer.requireLive($, _tail());
+    }
+
+    function sequencer() external view returns (bool live, bool holdsLiquidations) {
+        Tail t = _tail();
+        return (Sequencer.isLive($, t), Sequencer.holdsLiquidations($, t));
+    }
+
+    function allowed(Action action, IMarket.OracleState state) external pure returns (bool) {
+        return OracleMatrix.allowed(action, state);
     }
 
     /* ────────────────────────────── views ─────────────────────────── */
@@ -129,7 +184,20 @@ contract MarketHarness is EIP712 {
     }
 
     function setOpenInterest(uint256 u, uint104 units) external {
-        $.underlyings[u].openInterestWad = units;
+        VaultStorage.UnderlyingData storage data = $.underlyings[u];
+        data.openInterestWad = units;
+        data.gauge = Gauge.encode(units, Gauge.stableApart(data.gauge));
+    }
+
+    function setFunding(uint256 u, int80 fundingE12, uint32 time, int32 premiumE9) external {
+        VaultStorage.UnderlyingData storage data = $.underlyings[u];
+        (data.fundingE12, data.fundingTime, data.premiumE9) = (fundingE12, time, premiumE9);
+    }
+
+    function setStable(uint256 u, uint88 stablePriceWad, bool apart) external {
+        VaultStorage.UnderlyingData storage data = $.underlyings[u];
+        data.stablePriceWad = stablePriceWad;
+        data.gauge = Gauge.encode(data.openInterestWad, apart);
     }
 
     /// @param linear id(32) | size(96) | quote(128)
@@ -149,6 +217,10 @@ contract MarketHarness is EIP712 {
         (a.linear, a.linearCount) = (linear, linear.length);
         (a.options, a.optionCount) = (options, options.length);
         AccountLib.store($, a);
+    }
+
+    function _tail() private view returns (Tail) {
+        return ParamsTail.load($, RiskParamsBlob.load($));
     }
 
     function _domainNameAndVersion() internal pure override returns (string memory, string memory) {

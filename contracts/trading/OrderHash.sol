@@ -9,22 +9,14 @@ import {ITrading} from "../../interfaces/ITrading.sol";
 library OrderHash {
     /// @dev keccak256 of the EIP-712 type; the field names are those of ITrading.Order
     bytes32 internal constant ORDER_TYPEHASH = keccak256(
-        "Order(uint168 account,uint32 instrument,int96 sizeWad,uint128 limitPriceWad,uint64 nonce,uint40 expiry)"
+        "Order(uint168 account,uint32 instrument,int96 sizeWad,uint128 limitPriceWad,uint64 nonce,uint40 expiry,"
+        "uint8 flags,uint128 triggerPriceWad,uint40 createdAt,uint16 slippageBps)"
     );
 
     /// @notice keccak256(typehash ‖ fields)
     function structHash(ITrading.Order calldata order) internal pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                ORDER_TYPEHASH,
-                order.account,
-                order.instrument,
-                order.sizeWad,
-                order.limitPriceWad,
-                order.nonce,
-                order.expiry
-            )
-        );
+        // a static struct is encoded in place: one word a field, in order
+        return keccak256(abi.encode(ORDER_TYPEHASH, order));
     }
 
     /// @notice keccak256(0x19 0x01 ‖ domainSeparator ‖ structHash)

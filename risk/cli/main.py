@@ -28,10 +28,22 @@ Seed = Annotated[int, typer.Option(help="Same seed, same cases.")]
 
 @app.command()
 def verify(
-    cases: Annotated[int, typer.Option(min=0, help="Account-level cases.")] = 2000,
-    sequences: Annotated[int, typer.Option(min=0, help="Random action sequences.")] = 200,
-    actions: Annotated[int, typer.Option(min=1, help="Actions of each sequence.")] = 24,
+    profile: Annotated[
+        str, typer.Option(help="default, full, or for many seeds: model (no chain), chain.")
+    ] = "default",
+    cases: Annotated[
+        int | None, typer.Option(min=0, help="Account-level cases (default 2000).")
+    ] = None,
+    sequences: Annotated[
+        int | None, typer.Option(min=0, help="Random action sequences (default 200).")
+    ] = None,
+    actions: Annotated[
+        int | None, typer.Option(min=1, help="Actions of each sequence (default 24).")
+    ] = None,
     seed: Seed = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Profiles model and chain: how many, from --seed on.")
+    ] = 1,
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes, each with its own Anvil.")
     ] = 2,
@@ -42,11 +54,12 @@ def verify(
     json: Json = None,
 ) -> None:
     """Compare contracts and reference model on a real Anvil, to the wei and the revert."""
-    from risk.cli.verify import verify_command
+    from risk.cli.verify import Sizes, verify_command
     from risk.diff.runner import Plan
 
-    plan = Plan(seed, cases, sequences, actions, workers, only_case, only_sequence)
-    raise typer.Exit(verify_command(plan, json))
+    plan = Plan(seed, workers=workers, only_case=only_case, only_sequence=only_sequence)
+    sizes = Sizes(cases, sequences, actions)
+    raise typer.Exit(verify_command(plan, json, profile, seeds, sizes))
 
 
 @app.command()
@@ -93,6 +106,12 @@ def deploy(
     password_file: Annotated[Path | None, typer.Option(help="Password of the keystore.")] = None,
     account: Annotated[str | None, typer.Option(help="Unlocked account of the node.")] = None,
     check: Annotated[bool, typer.Option(help="Check the configuration only.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Gas and cost on a private fork; sends nothing.")
+    ] = False,
+    complete_handover: Annotated[
+        bool, typer.Option(help="Second half of a two-step hand-over.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Deploy the whole system from one configuration file and record it."""
@@ -112,6 +131,8 @@ def deploy(
         account=account,
         json_output=json is not None,
         check=check,
+        dry_run=dry_run,
+        complete_handover=complete_handover,
     )
     raise typer.Exit(run_deploy(options, json))
 

@@ -7,23 +7,34 @@ from typing import Any
 
 from risk.chain.abi import codec
 from risk.chain.compile import Artifact
+from risk.chain.keccak import keccak
+from risk.deploy.config import DeployConfig
 from risk.deploy.errors import DeployError
+
+VAULT = "Vault"
+EXTENSION = "VaultExtension"  # the vault passes functions that are not its own on to it
+TOKEN = "MockToken"
+FEED = "MockFeed"
+TIMELOCK = "GovernanceTimelock"
+GOVERNOR = "RiskGovernor"
 
 _METADATA_LENGTH = (
     2  # bytes at the very end of the code that hold the length of the metadata before them
 )
 
 
-def constructor_inputs(artifact: Artifact) -> list[tuple[str, str]]:
-    """(name, type) of every constructor argument."""
+def constructor_inputs(artifact: Artifact) -> list[Mapping[str, Any]]:
+    """Name, type and components of every constructor argument."""
     for entry in artifact.abi:
         if entry["type"] == "constructor":
-            return [(i["name"], i["type"]) for i in entry["inputs"]]
+            return list(entry["inputs"])
     return []
 
 
 def plain(value: Any, kind: str) -> Any:
     """``value`` as ``risk.chain.abi`` takes it: address text as integer, other text as bytes."""
+    if isinstance(value, list):
+        return [plain(item, kind.removesuffix("[]")) for item in value]
     if isinstance(value, str):
         return int(value, 16) if kind == "address" else value.encode()
     return value
@@ -33,15 +44,18 @@ def creation_code(
     artifact: Artifact, arguments: Sequence[Any], libraries: Mapping[str, str]
 ) -> bytes:
     """Linked creation code followed by the encoded constructor arguments."""
-    types = [kind for _, kind in constructor_inputs(artifact)]
-    if len(types) != len(arguments):
+    return artifact.linked(libraries) + constructor_data(artifact, arguments)
+
+
+def constructor_data(artifact: Artifact, arguments: Sequence[Any]) -> bytes:
+    """The encoded constructor arguments."""
+    inputs = constructor_inputs(artifact)
+    if len(inputs) != len(arguments):
         raise DeployError(
-            f"{artifact.name} takes {len(types)} constructor arguments, not {len(arguments)}"
+            f"{artifact.name} takes {len(inputs)} constructor arguments, not {len(arguments)}"
         )
-    encoder = codec("tuple", [{"type": t} for t in types])
-    return artifact.linked(libraries) + encoder.encode(
-        [plain(v, t) for v, t in zip(arguments, types, strict=True)]
-    )
+    values = [plain(v, i["type"]) for v, i in zip(arguments, inputs, strict=True)]
+    return codec("tuple", inputs).encode(values)
 
 
 def is_code_of(artifact: Artifact, code: bytes) -> bool:
@@ -75,3 +89,47 @@ def link_order(root: str, artifact: Callable[[str], Artifact]) -> list[str]:
 
     visit(root)
     return order[:-1]
+
+
+def all_contracts(config: DeployConfig, artifact: Callable[[str], Artifact]) -> list[str]:
+    """Names of everything that a deployment of ``config`` may create, libraries first."""
+    names = [*libraries_of(config, artifact), *roots(config)]
+    if config.local:
+        names += [TOKEN, FEED]
+    return names
+
+
+def roots(config: DeployConfig) -> list[str]:
+    """The contracts that ``config`` asks for, on any chain."""
+    return [VAULT, *([TIMELOCK, GOVERNOR] if config.governance is not None else [])]
+
+
+def libraries_of(config: DeployConfig, artifact: Callable[[str], Artifact]) -> list[str]:
+    """Every library that has to be deployed, in link order."""
+    order: list[str] = []
+    for root in roots(config):
+        order += [name for name in link_order(root, artifact) if name not in order]
+    return order
+
+
+def code_hash(config: DeployConfig, artifact: Callable[[str], Artifact]) -> str:
+    """Keccak over the names and the unlinked creation code of everything deployed."""
+    parts = [
+        name.encode() + keccak(artifact(name).bytecode.encode())
+        for name in all_contracts(config, artifact)
+    ]
+    return "0x" + keccak(b"".join(parts)).hex()
+
+
+def vault_abi(artifact: Callable[[str], Artifact]) -> list[dict[str, Any]]:
+    """What the vault answers to: its own functions and those of its extension, if it has one."""
+    entries = list(artifact(VAULT).abi)
+    if EXTENSION in artifact(VAULT).libraries:
+        own = {_signature(e) for e in entries}
+        entries += [e for e in artifact(EXTENSION).abi if _signature(e) not in own]
+    return entries
+
+
+def _signature(entry: Mapping[str, Any]) -> tuple[str, str, tuple[str, ...]]:
+    types = tuple(str(i["type"]) for i in entry.get("inputs", ()))
+    return entry["type"], entry.get("name", ""), types

@@ -60,19 +60,34 @@ class BrownieSender:
             self._artifacts[name] = artifact_of_build(name, self._project[name]._build)
         return self._artifacts[name]
 
-    def deploy(self, name: str, arguments: Sequence[Any], libraries: Mapping[str, str]) -> str:
+    def deploy(
+        self,
+        name: str,
+        arguments: Sequence[Any],
+        libraries: Mapping[str, str],
+        nonce: int | None = None,
+    ) -> str:
         for library in self.artifact(name).libraries:
             latest, wanted = self._project[library][-1].address, libraries[library]
             if latest.lower() != wanted.lower():
                 raise PreflightError(f"Brownie would link {library} at {latest}, not {wanted}")
         values = [to_hex(v) if isinstance(v, bytes) else v for v in arguments]
         container = self._project[name]
-        return self._sent("deploy", lambda: self._account.deploy(container, *values).tx)
-
-    def send(self, to: str, data: bytes) -> str:
         return self._sent(
-            "transfer", lambda: self._account.transfer(to, amount=0, data=to_hex(data))
+            "deploy", lambda: self._account.deploy(container, *values, nonce=nonce).tx
         )
+
+    def send(self, to: str, data: bytes, nonce: int | None = None) -> str:
+        return self._sent(
+            "transfer",
+            lambda: self._account.transfer(to, amount=0, data=to_hex(data), nonce=nonce),
+        )
+
+    def adopt(self, name: str, address: str) -> None:
+        """Makes it the contract of this name that Brownie links, and that ``[-1]`` is."""
+        container = self._project[name]
+        if not len(container) or container[-1].address.lower() != address.lower():
+            container.at(address)
 
     def _sent(self, what: str, send: Callable[[], Any]) -> str:
         if self._account is None:

@@ -5,13 +5,17 @@ Brownie is imported inside the functions: the rest of ``risk`` works without it.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from risk.deploy.brownie_sender import BrownieSender
-from risk.deploy.cli import record_path, summary_text
+from risk.deploy.cli import deploy_and_record, record_path, summary_text
 from risk.deploy.config import load_config
-from risk.deploy.deployer import deploy
+from risk.deploy.dry_run import Estimate
+from risk.deploy.dry_run import dry_run as estimate_of
 from risk.deploy.errors import DeployError
+from risk.deploy.handover import complete_handover as complete
+from risk.deploy.journal import Journal, journal_path
 from risk.deploy.liquidation import (
     Outcome,
     Quote,
@@ -21,7 +25,7 @@ from risk.deploy.liquidation import (
     parse_fraction,
 )
 from risk.deploy.quantise import quantise
-from risk.deploy.record import DeploymentRecord, check_target, read_record, write_record
+from risk.deploy.record import DeploymentRecord, read_record, write_record
 
 
 def sender_of(account: str | None) -> BrownieSender:
@@ -42,12 +46,33 @@ def sender_of(account: str | None) -> BrownieSender:
 
 
 def deploy_system(config_path: str, account: str) -> DeploymentRecord:
-    """Deploys from a configuration file and writes the record."""
+    """Deploys from a configuration file and writes the record; goes on where a run stopped."""
     config = load_config(config_path)
     sender = sender_of(account)
     out = record_path(config, sender.rpc.chain_id())
-    check_target(out, replace=config.local)
-    record = deploy(config, sender, print)
+    record = deploy_and_record(config, sender, out, print)
+    print(summary_text(record, out))
+    return record
+
+
+def dry_run(config_path: str, account: str) -> Estimate:
+    """Deploys on a private fork of the connected chain and prints gas and cost."""
+    config = load_config(config_path)
+    sender = sender_of(account)
+    at = journal_path(record_path(config, sender.rpc.chain_id()))
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(at)) if at.exists() else None
+        estimate = estimate_of(config, sender, sender.rpc.transport.endpoint, print, journal)
+    print("\n".join(estimate.lines()))
+    return estimate
+
+
+def complete_handover(config_path: str, account: str) -> DeploymentRecord:
+    """Second half of a two-step hand-over; the record gets its new owner."""
+    config = load_config(config_path)
+    sender = sender_of(account)
+    out = record_path(config, sender.rpc.chain_id())
+    record = complete(read_record(out), sender, print)
     write_record(record, out)
     print(summary_text(record, out))
     return record

@@ -21,13 +21,18 @@ from eth_account.signers.local import LocalAccount
 from risk.chain.compile import compile_contracts
 from risk.chain.node import Anvil, Ganache, Node, project_root
 from risk.chain.rpc import Rpc
+from risk.deploy.artifacts import all_contracts
 from risk.deploy.config import DeployConfig, load_config
-from risk.deploy.deployer import deploy
+from risk.deploy.deployer import Progress, deploy
+from risk.deploy.dry_run import dry_run
 from risk.deploy.errors import ConfigError, KeyFileError, PreflightError
 from risk.deploy.fields import parse_address
+from risk.deploy.handover import complete_handover
+from risk.deploy.journal import Journal, journal_path
 from risk.deploy.quantise import quantise
-from risk.deploy.record import DeploymentRecord, check_target, write_record
-from risk.deploy.sender import RpcSender, load_key, load_key_file
+from risk.deploy.record import DeploymentRecord, check_target, read_record, write_record
+from risk.deploy.sender import RpcSender, Sender, load_key, load_key_file
+from risk.deploy.sources import collect_sources, sources_folder, write_sources
 from risk.errors import PlumblineError, RpcError
 
 KEY_VARIABLE = "PLUMBLINE_DEPLOYER_KEY"
@@ -57,6 +62,8 @@ class DeployOptions:
     account: str | None = None
     json_output: bool = False
     check: bool = False  # only check the configuration; nothing is connected
+    dry_run: bool = False  # deploy on a private fork and say what it costs; nothing is sent
+    complete_handover: bool = False  # only the second half of a two-step hand-over
 
 
 def deploy_command(options: DeployOptions) -> int:
@@ -91,16 +98,70 @@ def _run(options: DeployOptions) -> int:
         assert endpoint is not None
         rpc = stack.enter_context(Rpc.connect(endpoint, RPC_TIMEOUT))
         out = options.out or record_path(config, rpc.chain_id())
-        check_target(out, replace=options.replace or config.local)
+        if not (options.dry_run or options.complete_handover):
+            _check_place(config, out, options.replace)
         sender = _sender(options, config, rpc)
-        record = deploy(config, sender, lambda line: print(line, file=sys.stderr, flush=True))
-        write_record(record, out)
+        if options.dry_run:
+            return _dry_run(options, config, sender, endpoint, out)
+        if options.complete_handover:
+            record = complete_handover(read_record(out), sender, say)
+            write_record(record, out)
+        else:
+            record = deploy_and_record(config, sender, out, say, replace=options.replace)
         _report(options, {"ok": True, "record": str(out), **record.model_dump(mode="json")}, None)
         if not options.json_output:
             print(summary_text(record, out))
         if options.node is not None and options.serve:
             print(f"serving chain {record.chain_id} at {endpoint}; Ctrl-C ends it", file=sys.stderr)
             _wait_for_interrupt()
+    return 0
+
+
+def say(line: str) -> None:
+    """Progress."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def deploy_and_record(
+    config: DeployConfig, sender: Sender, out: Path, progress: Progress, *, replace: bool = False
+) -> DeploymentRecord:
+    """Deploys, or goes on with an unfinished deployment, and writes the record and the sources.
+
+    The journal lies beside the record until everything is written.
+    """
+    _check_place(config, out, replace)
+    names = all_contracts(config, sender.artifact)
+    artifacts = {name: sender.artifact(name) for name in names}
+    sources = collect_sources(artifacts, project_root())
+    with Journal(journal_path(out)) as journal:
+        try:
+            record = deploy(config, sender, progress, journal)
+        except PlumblineError:
+            if not journal.intents:  # nothing can have been sent: leave nothing behind
+                journal.remove()
+            raise
+        write_sources(record, artifacts, sources, project_root(), sources_folder(out))
+        write_record(record, out)
+        journal.remove()
+    return record
+
+
+def _check_place(config: DeployConfig, out: Path, replace: bool) -> None:
+    """The place of the record is free; with a journal it was when the deployment began."""
+    if not journal_path(out).exists():
+        check_target(out, replace=replace or config.local)
+
+
+def _dry_run(
+    options: DeployOptions, config: DeployConfig, sender: Sender, endpoint: str, out: Path
+) -> int:
+    at = journal_path(out)
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(at)) if at.exists() else None
+        estimate = dry_run(config, sender, endpoint, say, journal)
+    _report(options, {"ok": True, **estimate.as_json()}, None)
+    if not options.json_output:
+        print("\n".join(estimate.lines()))
     return 0
 
 
@@ -132,7 +193,7 @@ def _sender(options: DeployOptions, config: DeployConfig, rpc: Rpc) -> RpcSender
         if not unlocked:
             raise KeyFileError("no key, and the node has no unlocked account")
         account = unlocked[0]
-    elif account not in (parse_address(a) for a in _unlocked(rpc)):
+    elif not options.dry_run and account not in (parse_address(a) for a in _unlocked(rpc)):
         raise KeyFileError(f"--account: {account} is not unlocked at the node, and there is no key")
     return RpcSender(rpc, compile_contracts(project_root()), unlocked=account)
 
@@ -166,6 +227,7 @@ def summary_text(record: DeploymentRecord, out: Path) -> str:
     lines += [f"feed        {u.feed}  {u.name}" for u in record.underlyings]
     lines += [
         f"{count} transactions, {gas:,} gas on chain {record.chain_id}; owner {record.owner}",
+        *([f"pending owner {record.pending_owner}"] if record.pending_owner else []),
         f"read back without a difference; record: {out}",
     ]
     return "\n".join(lines)

@@ -16,10 +16,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from risk.deploy.errors import ConfigError
 from risk.deploy.fields import Address, Name, Whole, Within
+from risk.deploy.policy import (
+    CashMarket,
+    Deleveraging,
+    Funding,
+    Governance,
+    Guards,
+    Insurance,
+    Liquidation,
+    Margin,
+    Settlement,
+    Signers,
+    TradeFees,
+    Withdrawals,
+)
+from risk.deploy.policy import Section as _Model
 from risk.exact.state import MAX_COLLATERALS, MAX_SCENARIOS, MAX_UNDERLYINGS
 
 if sys.version_info >= (3, 11):
@@ -29,18 +44,11 @@ else:
 
 LOCAL_CHAIN_IDS = frozenset({31337, 1337})  # Anvil and Ganache (as Brownie starts it)
 MAX_CONFIG_BYTES = 1_000_000
-MAX_SIGNERS = 16  # contracts/market/Listing.sol
 
 Price = Annotated[
     Decimal, Within("0", "10000000", open_low=True)
 ]  # the vault's own limit, 1e25 WAD
 Ratio = Annotated[Decimal, Within("0", "1")]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, arbitrary_types_allowed=True
-    )
 
 
 class Token(_Model):
@@ -147,7 +155,20 @@ class Underlying(_Model):
     vol_shocks: list[Annotated[Decimal, Within("-1", "65")]]
     price_unit: Annotated[Decimal, Within("0.000001", "0.006944")] | None = None
     vol_unit: Annotated[Decimal, Within("0.000001", "0.065535")] | None = None
-    expiries: list[Expiry] = []
+    expiries: list[Expiry] = Field(default_factory=list)
+    # limits of the tail; 0: none
+    open_interest_cap: Annotated[Decimal, Within("0", "20000000000000")] = Decimal(0)  # units
+    position_cap: Annotated[Decimal, Within("0", "300000000")] = Decimal(0)  # units of an account
+    max_funding: Annotated[Decimal, Within("0", "0.1")] = Decimal(0)  # per funding period
+    stable_rate_per_day: Annotated[Decimal, Within("0", "6.5535")] = Decimal(0)
+    stable_band: Ratio = Decimal(0)
+    jump: Ratio = Decimal(0)  # of one snapshot, trips the circuit breaker
+
+    @model_validator(mode="after")
+    def _stable(self) -> Underlying:
+        if (self.stable_band > 0) != (self.stable_rate_per_day > 0):
+            raise ValueError("stable_band and stable_rate_per_day belong together")
+        return self
 
 
 class Collateral(_Model):
@@ -158,48 +179,7 @@ class Collateral(_Model):
     haircut: Ratio
     cap: Annotated[Decimal, Within("0", "1000000000000000")]  # whole tokens
     rate_feed: Feed | None = None
-
-
-class Margin(_Model):
-    """Factors of the whole vault; exact to one basis point."""
-
-    im_factor: Annotated[Decimal, Within("1", "6.5535")]  # φ
-    target: Annotated[Decimal, Within("1", "6.5535", open_low=True)]  # t
-    reward_base: Annotated[Decimal, Within("0", "6.5535")]
-    reward_slope: Annotated[Decimal, Within("0", "6.5535")]
-    reward_max: Annotated[Decimal, Within("0", "6.5535")]
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Margin:
-        if self.target > self.im_factor:
-            raise ValueError(f"target {self.target} must be at most im_factor {self.im_factor}")
-        if self.reward_base > self.reward_max:
-            raise ValueError(
-                f"reward_base {self.reward_base} must be at most reward_max {self.reward_max}"
-            )
-        if self.reward_max >= self.target:
-            raise ValueError(f"reward_max {self.reward_max} must be below target {self.target}")
-        return self
-
-
-class Signers(_Model):
-    """Who may sign market reports, and how many must."""
-
-    threshold: Annotated[int, Whole(1, 16)]
-    addresses: list[Address] = []
-    include_deployer: bool = False
-    local_keys: Annotated[int, Whole(0, 16)] = 0  # throw-away keys, see deploy.reports
-
-    @model_validator(mode="after")
-    def _enough(self) -> Signers:
-        count = len(self.addresses) + self.include_deployer + self.local_keys
-        if count > MAX_SIGNERS:
-            raise ValueError(f"{count} signers are above the limit of {MAX_SIGNERS}")
-        if len(set(self.addresses)) != len(self.addresses):
-            raise ValueError("addresses holds a duplicate")
-        if self.threshold > count:
-            raise ValueError(f"threshold {self.threshold} is above the number of signers {count}")
-        return self
+    withdraw_cap: Annotated[Decimal, Within("0", "1000000000000000")] = Decimal(0)  # per period
 
 
 class DeployConfig(_Model):
@@ -209,17 +189,30 @@ class DeployConfig(_Model):
     name: Name
     local: bool = False
     chain_ids: list[Annotated[int, Whole(1, 2**63)]]
-    owner: Address | None = None  # the deployer must be this address
+    deployer: Address | None = None  # the key must belong to this address
+    owner: Address | None = None  # gets the vault in the end; without it the deployer keeps it
+    handover: Literal["two_step", "direct"] = "two_step"
     cash: Token
     margin: Margin
     weights: list[Annotated[Decimal, Within("0", "1", open_low=True)]]
     underlyings: list[Underlying]
     collaterals: list[Collateral]
     signers: Signers
+    # policy: left out, a section is off
+    cash_market: CashMarket = CashMarket()
+    fees: TradeFees = TradeFees()
+    liquidation: Liquidation = Liquidation()
+    insurance: Insurance = Insurance()
+    deleveraging: Deleveraging = Deleveraging()
+    withdrawals: Withdrawals = Withdrawals()
+    settlement: Settlement = Settlement()
+    guards: Guards = Guards()
+    funding: Funding = Funding()
+    governance: Governance | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> DeployConfig:
-        problems = [*self._limits(), *self._shapes(), *self._locality()]
+        problems = [*self._limits(), *self._shapes(), *self._policy(), *self._locality()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -260,6 +253,34 @@ class DeployConfig(_Model):
                 )
             if c.cap * 10**c.token.decimals >= 2**128:
                 problems.append(f"collaterals[{j}].cap: above the limit of 2^128 native units")
+        return problems
+
+    def _policy(self) -> list[str]:
+        """Fields of different sections that need each other."""
+        problems = []
+        for i, u in enumerate(self.underlyings):
+            if u.max_funding and not self.funding.period_seconds:
+                problems.append(f"underlyings[{i}].max_funding: needs funding.period_seconds")
+            if u.jump and not self.guards.breaker_seconds:
+                problems.append(f"underlyings[{i}].jump: needs guards.breaker_seconds")
+            if u.position_cap > u.open_interest_cap > 0:
+                problems.append(f"underlyings[{i}].position_cap: above its open_interest_cap")
+        capped = [
+            f"collaterals[{j}].withdraw_cap"
+            for j, c in enumerate(self.collaterals)
+            if c.withdraw_cap
+        ]
+        if self.withdrawals.cash_cap_cash:
+            capped.append("withdrawals.cash_cap_cash")
+        if not self.withdrawals.period_seconds:
+            problems += [f"{name}: needs withdrawals.period_seconds" for name in capped]
+        if self.governance is not None and self.owner is not None:
+            problems.append("owner: with a governance section the vault goes to its governor")
+        if self.liquidation.warning > self.margin.im_factor:
+            problems.append(
+                f"liquidation.warning: {self.liquidation.warning} is above margin.im_factor "
+                f"{self.margin.im_factor}: healthy accounts would be called"
+            )
         return problems
 
     def _locality(self) -> list[str]:

@@ -28,7 +28,9 @@ class PreflightError(DeployError):
 
 
 class TransactionError(DeployError, ChainError):
-    """A transaction of the deployment was refused or reverted.  No record is written."""
+    """A transaction of the deployment was refused or reverted.  No record is written; the journal
+    stays, and the same command goes on from there.
+    """
 
     def __init__(self, step: str, reason: str) -> None:
         self.step = step
@@ -47,3 +49,7 @@ class VerificationError(DeployError):
 
 class RecordError(DeployError):
     """The deployment record cannot be written or read."""
+
+
+class JournalError(DeployError):
+    """The journal of an unfinished deployment cannot be used, or belongs to another one."""

@@ -34,9 +34,9 @@ def preflight(config: DeployConfig, sender: Sender) -> None:
         raise PreflightError(
             f"chain_ids: the node serves chain {chain_id}, allowed are {config.chain_ids}"
         )
-    if config.owner is not None and int(config.owner, 16) != int(sender.address, 16):
+    if config.deployer is not None and int(config.deployer, 16) != int(sender.address, 16):
         raise PreflightError(
-            f"owner: the key belongs to {sender.address}, the config asks for {config.owner}"
+            f"deployer: the key belongs to {sender.address}, the config asks for {config.deployer}"
         )
     if sender.rpc.balance(sender.address) == 0:
         raise PreflightError(f"deployer {sender.address} has no balance to pay for gas")
@@ -48,6 +48,9 @@ def preflight(config: DeployConfig, sender: Sender) -> None:
     for field, feed, max_age in _feeds(config):
         if feed.address is not None:
             problems += _feed(sender, field, feed, now, max_age)
+    uptime = config.guards.sequencer_feed
+    if uptime is not None and _read(sender, uptime, _ROUND) is None:
+        problems.append(f"guards.sequencer_feed: {uptime} gives no latestRoundData()")
     if problems:
         raise PreflightError("\n".join(problems))
 

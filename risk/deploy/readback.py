@@ -9,7 +9,7 @@ from typing import Any
 from eth_utils.address import to_checksum_address
 
 from risk.chain.abi import Function, functions
-from risk.deploy.artifacts import is_code_of
+from risk.deploy.artifacts import is_code_of, vault_abi
 from risk.deploy.config import DeployConfig
 from risk.deploy.errors import VerificationError
 from risk.deploy.preflight import live_price
@@ -25,7 +25,6 @@ class Deployed:
 
     config: DeployConfig
     vault: str
-    owner: str
     cash: str
     feeds: Sequence[str]
     tokens: Sequence[str]
@@ -52,11 +51,20 @@ def read_back(expected: Deployed, sender: Sender) -> str:
     return to_checksum_address(f"0x{view.pointer:040x}")
 
 
+def read_owner(vault: str, expected: str, sender: Sender) -> None:
+    """``VerificationError`` where the vault belongs to somebody else."""
+    call = functions(vault_abi(sender.artifact))["owner"]
+    owner = call.decode(sender.rpc.eth_call(vault, call.encode()))[0]
+    if owner != int(expected, 16):
+        have = to_checksum_address(f"0x{owner:040x}")
+        raise VerificationError([f"owner: expected {expected}, the chain has {have}"])
+
+
 class _View:
     def __init__(self, expected: Deployed, sender: Sender) -> None:
         self._expected = expected
         self._sender = sender
-        self._functions: dict[str, Function] = functions(sender.artifact("Vault").abi)
+        self._functions: dict[str, Function] = functions(vault_abi(sender.artifact))
         self.pointer = 0
 
     def compare(self) -> Iterator[tuple[str, Any, Any]]:
@@ -83,8 +91,6 @@ class _View:
     def _vault(self) -> Iterator[tuple[str, Any, Any]]:
         e = self._expected
         config = e.config
-        if "owner" in self._functions:
-            yield "owner", int(e.owner, 16), self._read("owner")[0]
         yield "cash token", [int(e.cash, 16), config.cash.decimals], self._read("cashToken")
         counts = [len(config.underlyings), len(config.collaterals)]
         yield "listed counts", counts, self._read("listedCounts")
@@ -92,6 +98,9 @@ class _View:
         yield "risk parameters", e.blob.hex(), bytes(blob).hex()
         signers = [[int(a, 16) for a in e.signers], config.signers.threshold]
         yield "signers", signers, self._read("signers")
+        if "vaultMode" in self._functions:
+            feed = config.guards.sequencer_feed
+            yield "sequencer feed", int(feed, 16) if feed else 0, self._read("vaultMode")[0]
 
     def _collaterals(self) -> Iterator[tuple[str, Any, Any]]:
         e = self._expected

@@ -19,6 +19,7 @@ from risk.deploy.errors import RecordError
 from risk.deploy.fields import Address
 
 Hash = Annotated[str, StringConstraints(pattern=r"^0x[0-9a-f]{64}$")]
+Hex = Annotated[str, StringConstraints(pattern=r"^0x([0-9a-f]{2})*$")]
 Amount = Annotated[str, StringConstraints(pattern=r"^-?\d+$")]
 
 
@@ -30,10 +31,12 @@ class ContractRecord(_Model):
     """One deployed contract or library.  ``libraries`` are the links its bytecode carries."""
 
     name: str
-    kind: Literal["library", "vault", "token", "feed"]
+    kind: Literal["library", "vault", "token", "feed", "timelock", "governor"]
     label: str  # distinguishes several of one name, for instance the symbol of a token
+    source: str  # path of the source file
     address: Address
     constructor: list[str]  # arguments as text, in order
+    constructor_data: Hex  # the same, ABI-encoded, as block explorers want them
     libraries: dict[str, Address]
     transaction: Hash
     block: int
@@ -73,14 +76,27 @@ class CollateralRecord(_Model):
     rate_feed: Address | None
 
 
+class GovernanceRecord(_Model):
+    """Contracts and holders of the roles."""
+
+    timelock: Address
+    governor: Address
+    admin: Address
+    guardian: Address
+    steward: Address
+    lister: Address
+
+
 class DeploymentRecord(_Model):
     """The whole file."""
 
-    version: Literal[1]
+    version: Literal[2]
     name: str
     chain_id: int
     deployer: Address
-    owner: Address
+    owner: Address  # of the vault, read back
+    pending_owner: Address | None  # a two-step hand-over waits for this address
+    governance: GovernanceRecord | None
     block: int  # of the last transaction
     timestamp: int
     vault: Address
@@ -119,7 +135,11 @@ def check_target(path: Path, *, replace: bool) -> None:
 
 def write_record(record: DeploymentRecord, path: Path) -> None:
     """Writes atomically and durably; on failure nothing is left behind."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2) + "\n"
+    write_atomically(path, json.dumps(record.model_dump(mode="json"), indent=2) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole file or none: a temporary one in the same folder, flushed, renamed."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

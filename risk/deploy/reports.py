@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import Hash32
 
 from risk.chain.keccak import keccak
-from risk.deploy.config import Expiry, SviSlice, Underlying
+from risk.deploy.config import DeployConfig, Expiry, SviSlice, Underlying
 from risk.deploy.errors import PreflightError
 
 DAY = 86_400
@@ -73,6 +73,11 @@ def local_key(index: int) -> LocalAccount:
     return key
 
 
+def local_keys(config: DeployConfig) -> list[LocalAccount]:
+    """The throw-away signers that a configuration asks for."""
+    return [local_key(i) for i in range(config.signers.local_keys)]
+
+
 def slice_tuple(day: int, s: SviSlice) -> tuple[int, ...]:
     """``IMarket.Slice`` of a configured slice: ratios in WAD, SVI to the nearest 1e-9."""
 
@@ -93,10 +98,12 @@ def slice_tuple(day: int, s: SviSlice) -> tuple[int, ...]:
 
 def first_report(
     index: int, expiries: Sequence[ListedExpiry], timestamp: int
-) -> tuple[int, int, int, int, list[tuple[int, ...]]] | None:
-    """``IMarket.VolReport`` with nonce 1 of every configured slice; None without any."""
+) -> tuple[int, int, int, int, list[tuple[int, ...]], int] | None:
+    """``IMarket.VolReport`` with nonce 1 and no premium of every configured slice; None without
+    any slice.
+    """
     slices = [slice_tuple(e.day, e.slice) for e in expiries if e.slice is not None]
-    return (index, 1, timestamp, 0, slices) if slices else None
+    return (index, 1, timestamp, 0, slices, 0) if slices else None
 
 
 def sign_digest(digest: bytes, keys: Sequence[LocalAccount]) -> list[bytes]:

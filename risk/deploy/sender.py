@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,11 +28,16 @@ GAS_MARGIN_PERCENT = (
 )
 RECEIPT_TIMEOUT = 600.0  # seconds; public test nets can be slow
 DEFAULT_TIP_WEI = 10**9
+MAX_FEE_BUMPS = 8  # of a quarter each: a copy in the pool is outbid up to 5.9 times its fee
+_IN_POOL = ("underpriced", "already known", "already imported")  # Geth, Nethermind, Anvil
 _SECP256K1_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 class Sender(Protocol):
-    """Deploys and sends from ``address``; both methods return the hash of the transaction."""
+    """Deploys and sends from ``address``; both methods return the hash of the transaction.
+
+    Without a ``nonce`` it is the next one.
+    """
 
     address: str
     rpc: Rpc
@@ -39,11 +45,20 @@ class Sender(Protocol):
     def artifact(self, name: str) -> Artifact:
         """Compiled contract by name."""
 
-    def deploy(self, name: str, arguments: Sequence[Any], libraries: Mapping[str, str]) -> str:
+    def deploy(
+        self,
+        name: str,
+        arguments: Sequence[Any],
+        libraries: Mapping[str, str],
+        nonce: int | None = None,
+    ) -> str:
         """Sends the creation of a contract."""
 
-    def send(self, to: str, data: bytes) -> str:
+    def send(self, to: str, data: bytes, nonce: int | None = None) -> str:
         """Sends a call without value."""
+
+    def adopt(self, name: str, address: str) -> None:
+        """Told of a contract that an earlier run has deployed."""
 
 
 class RpcSender:
@@ -70,44 +85,76 @@ class RpcSender:
             raise PreflightError(f"contract {name} is not among the compiled contracts")
         return self._artifacts[name]
 
-    def deploy(self, name: str, arguments: Sequence[Any], libraries: Mapping[str, str]) -> str:
-        return self._submit(None, creation_code(self.artifact(name), arguments, libraries))
+    def deploy(
+        self,
+        name: str,
+        arguments: Sequence[Any],
+        libraries: Mapping[str, str],
+        nonce: int | None = None,
+    ) -> str:
+        return self._submit(None, creation_code(self.artifact(name), arguments, libraries), nonce)
 
-    def send(self, to: str, data: bytes) -> str:
-        return self._submit(to, data)
+    def send(self, to: str, data: bytes, nonce: int | None = None) -> str:
+        return self._submit(to, data, nonce)
 
-    def _submit(self, to: str | None, data: bytes) -> str:
+    def adopt(self, name: str, address: str) -> None:
+        """Links come from the deployer: nothing to remember."""
+
+    def _submit(self, to: str | None, data: bytes, nonce: int | None) -> str:
         call: dict[str, Any] = {"from": self.address, "data": to_hex(data)}
         if to is not None:
             call["to"] = to
         gas = int(self.rpc.call("eth_estimateGas", call), 16) * GAS_MARGIN_PERCENT // 100
         if self._key is None:
-            return self.rpc.send({**call, "gas": hex(gas)})
+            place = {} if nonce is None else {"nonce": hex(nonce)}
+            return self.rpc.send({**call, **place, "gas": hex(gas)})
         if self._chain_id is None:
             self._chain_id = self.rpc.chain_id()
         transaction: dict[str, Any] = {
             "chainId": self._chain_id,
-            "nonce": self.rpc.nonce(self.address),
+            "nonce": self.rpc.nonce(self.address) if nonce is None else nonce,
             "gas": gas,
             "value": 0,
             "data": to_hex(data),
-            **self._fees(),
         }
         if to is not None:
             transaction["to"] = to_checksum_address(to)
-        return self.rpc.send_raw(bytes(self._key.sign_transaction(transaction).raw_transaction))
+        fees = current_fees(self.rpc).fields
+        for _ in range(MAX_FEE_BUMPS):
+            try:
+                return self._send_signed(self._key, {**transaction, **fees})
+            except RpcError as error:  # an earlier copy waits in the pool with the same nonce
+                if not any(sign in error.message.lower() for sign in _IN_POOL):
+                    raise
+            fees = {name: value * 5 // 4 + 1 for name, value in fees.items()}
+        return self._send_signed(self._key, {**transaction, **fees})
 
-    def _fees(self) -> dict[str, int]:
-        """Fee fields: twice the base fee plus the tip, or the gas price without a base fee."""
-        block = self.rpc.call("eth_getBlockByNumber", "latest", False)
-        if "baseFeePerGas" not in block:
-            return {"gasPrice": int(self.rpc.call("eth_gasPrice"), 16)}
-        try:
-            tip = int(self.rpc.call("eth_maxPriorityFeePerGas"), 16)
-        except RpcError:
-            tip = DEFAULT_TIP_WEI
-        base = int(block["baseFeePerGas"], 16)
-        return {"maxFeePerGas": 2 * base + tip, "maxPriorityFeePerGas": tip}
+    def _send_signed(self, key: LocalAccount, transaction: dict[str, Any]) -> str:
+        return self.rpc.send_raw(bytes(key.sign_transaction(transaction).raw_transaction))
+
+
+@dataclass(frozen=True)
+class Fees:
+    """Fee fields of a transaction, what a unit of gas costs now and at most (wei)."""
+
+    fields: dict[str, int]
+    expected: int
+    maximum: int
+
+
+def current_fees(rpc: Rpc) -> Fees:
+    """At most twice the base fee plus the tip; the gas price on a chain without a base fee."""
+    block = rpc.call("eth_getBlockByNumber", "latest", False)
+    if "baseFeePerGas" not in block:
+        price = int(rpc.call("eth_gasPrice"), 16)
+        return Fees({"gasPrice": price}, price, price)
+    try:
+        tip = int(rpc.call("eth_maxPriorityFeePerGas"), 16)
+    except RpcError:
+        tip = DEFAULT_TIP_WEI
+    base = int(block["baseFeePerGas"], 16)
+    most = 2 * base + tip
+    return Fees({"maxFeePerGas": most, "maxPriorityFeePerGas": tip}, base + tip, most)
 
 
 def wait_for(rpc: Rpc, method: str, tx_hash: str, timeout: float = RECEIPT_TIMEOUT) -> Any:

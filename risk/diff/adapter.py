@@ -114,6 +114,10 @@ class Session(Protocol):
         """Apply to the chain as a real transaction."""
         ...
 
+    def counted(self, action: Any, outcome: Outcome) -> Iterable[str]:
+        """Names to count beside kinds and errors: ``call:<function>``, ``liquidation`` …"""
+        ...
+
     def observe_model(self) -> Observation:
         """Complete state of the model."""
         ...
@@ -162,6 +166,20 @@ class Target(Protocol):
 
     def start(self, seed: int, index: int) -> Session:
         """Deploy a fresh world for a sequence on both sides."""
+        ...
+
+    def open_alone(self) -> None:
+        """Instead of ``open``: what the model needs without a chain."""
+        ...
+
+    def start_alone(self, seed: int, index: int) -> Session:
+        """A fresh world for a sequence of the model alone: nothing is asked of a chain."""
+        ...
+
+    def goals(self) -> Mapping[str, str]:
+        """Counted names that a long run should reach, each with the reason why it may stay
+        unreached ("" where it may not).
+        """
         ...
 
 

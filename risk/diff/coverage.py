@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from risk.diff.adapter import Counterexample
@@ -44,6 +45,12 @@ class Tally:
         return {k[len(prefix) :]: n for k, n in self.events.items() if k.startswith(prefix)}
 
     @property
+    def calls(self) -> dict[str, int]:
+        """How often each function was asked."""
+        prefix = "call:"
+        return {k[len(prefix) :]: n for k, n in sorted(self.events.items()) if k.startswith(prefix)}
+
+    @property
     def reverts_compared(self) -> int:
         """All compared reverts."""
         return sum(self.reverts.values())
@@ -65,5 +72,28 @@ class Tally:
             "liquidations": self.liquidations,
             "reverts": dict(sorted(self.reverts.items())),
             "action_kinds": dict(sorted(self.action_kinds.items())),
+            "calls": self.calls,
             "mix": dict(sorted(self.tags.items())),
         }
+
+
+GOAL = 20  # times that a long run should reach everything
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One goal of a run: ``reason`` says why it may stay below ``GOAL``."""
+
+    name: str
+    count: int
+    reason: str
+
+    @property
+    def missed(self) -> bool:
+        """Below the goal without a reason."""
+        return self.count < GOAL and not self.reason
+
+
+def reached(tally: Tally, goals: Mapping[str, str]) -> list[Reached]:
+    """Every goal with its count."""
+    return [Reached(name, tally.events[name], reason) for name, reason in goals.items()]

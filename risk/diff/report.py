@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from risk.diff.adapter import Counterexample
+from risk.diff.campaign import Campaign
 from risk.diff.compare import show
-from risk.diff.coverage import Tally
+from risk.diff.coverage import GOAL, Reached, Tally
 
 MAX_SHOWN = 12
 
@@ -26,6 +27,33 @@ def print_run(console: Console, tally: Tally, seconds: float, title: str) -> Non
         console.print(counterexample(example))
     verdict = "0 mismatches" if tally.mismatches == 0 else f"{tally.mismatches} MISMATCHES"
     console.print(Text(verdict, style="bold green" if tally.mismatches == 0 else "bold red"))
+
+
+def print_reached(console: Console, goals: list[Reached]) -> None:
+    """Every goal of a long run, and what stays below."""
+    table = Table("goal", "times", "below 20 because", title="functions and errors reached")
+    for item in goals:
+        why = item.reason if item.count < GOAL else ""
+        table.add_row(item.name, f"{item.count:,}", "NO REASON" if item.missed else why)
+    console.print(table)
+    below = [item for item in goals if item.count < GOAL]
+    missed = [item.name for item in goals if item.missed]
+    console.print(
+        f"{len(goals)} goals, {len(goals) - len(below)} reached at least {GOAL} times, "
+        f"{len(below) - len(missed)} below with a reason, {len(missed)} below without one"
+        + (": " + ", ".join(missed) if missed else "")
+    )
+
+
+def print_campaign(console: Console, campaign: Campaign, title: str) -> None:
+    """The totals of a long run."""
+    table = Table(title=title, show_header=False)
+    for name, value in campaign.summary().items():
+        if isinstance(value, int | float):
+            table.add_row(name.replace("_", " "), f"{value:,}")
+    console.print(table)
+    for line in campaign.failures[:10]:
+        console.print(Text(line, "bold red"))
 
 
 def counterexample(example: Counterexample) -> Group:

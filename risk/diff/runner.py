@@ -38,9 +38,15 @@ class Plan:
     workers: int = 2
     only_case: int | None = None
     only_sequence: int | None = None
+    alone: bool = False  # sequences of the model without a chain
 
     def tasks(self) -> list[tuple[str, list[int]]]:
         """("case", indices) and ("sequence", [index]), long tasks first."""
+        if self.alone:
+            if self.only_sequence is not None:
+                return [("alone", [self.only_sequence])]
+            some = range(0, self.sequences, CASES_A_TASK)
+            return [("alone", list(range(i, min(i + CASES_A_TASK, self.sequences)))) for i in some]
         if self.only_case is not None:
             return [("case", [self.only_case])]
         if self.only_sequence is not None:
@@ -103,7 +109,8 @@ def run_sequence(target: Target, plan: Plan, index: int, tally: Tally) -> bool:
                     step,
                     title,
                     mismatches,
-                    f"plumbline verify --seed {plan.seed} --only-sequence {index}",
+                    f"plumbline verify --seed {plan.seed} --only-sequence {index}"
+                    + (f" --actions {plan.actions}" if plan.actions != Plan.actions else ""),
                     history,
                 )
             )
@@ -118,8 +125,7 @@ def _step(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatch], 
     tally.action_kinds[f"{action.kind}:{'ok' if on_model.ok else 'revert'}"] += 1
     if not on_model.ok:
         tally.events[f"revert:{on_model.error}"] += 1
-    elif action.kind == "liquidate":
-        tally.events["liquidation"] += 1
+    tally.events.update(session.counted(action, on_model))
     count, mismatches = compare(on_model.observation("outcome"), on_chain.observation("outcome"))
     if on_model.error != on_chain.error:
         mismatches.append(Mismatch("outcome.error", on_model.error, on_chain.error))
@@ -127,6 +133,37 @@ def _step(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatch], 
     mismatches += differing
     mismatches += [Mismatch("invariant", "holds", line) for line in session.invariants()]
     return mismatches, count + more, title
+
+
+def run_alone(target: Target, plan: Plan, index: int, tally: Tally) -> bool:
+    """One sequence of the model without a chain: invariants after each action."""
+    rng = Random(f"sequence {plan.seed} {index}")
+    session = target.start_alone(plan.seed, index)
+    tally.sequences += 1
+    history: list[str] = []
+    for step in range(1, plan.actions + 1):
+        action = session.propose(rng)
+        outcome = session.on_model(action)
+        tally.actions += 1
+        tally.action_kinds[f"{action.kind}:{'ok' if outcome.ok else 'revert'}"] += 1
+        if not outcome.ok:
+            tally.events[f"revert:{outcome.error}"] += 1
+        tally.events.update(session.counted(action, outcome))
+        history.append(f"{step:3d}. {action.describe()} -> {outcome.error or 'ok'}")
+        broken = [Mismatch("invariant", "holds", line) for line in session.invariants()]
+        if broken:
+            tally.mismatches += len(broken)
+            again = (
+                f"plumbline verify --profile model --seed {plan.seed} --only-sequence {index}"
+                f" --actions {plan.actions}"
+            )
+            tally.counterexamples.append(
+                Counterexample(
+                    "sequence", plan.seed, index, step, history[-1], broken, again, history
+                )
+            )
+            return False
+    return True
 
 
 # ── worker processes ─────────────────────────────────────────────────────────────────────────────
@@ -142,7 +179,7 @@ def run(
     total = Tally()
     if plan.workers <= 1 or len(tasks) == 1:
         target = factory()
-        target.open()
+        open_for(target, plan)
         try:
             for done, task in enumerate(tasks, 1):
                 total.merge(run_task(target, plan, task))
@@ -158,6 +195,14 @@ def run(
     return total
 
 
+def open_for(target: Target, plan: Plan) -> None:
+    """With a chain, or without where the plan does not need one."""
+    if plan.alone:
+        target.open_alone()
+    else:
+        target.open()
+
+
 def run_task(target: Target, plan: Plan, task: tuple[str, list[int]]) -> Tally:
     """One task of a plan on an open target."""
     tally = Tally()
@@ -165,6 +210,8 @@ def run_task(target: Target, plan: Plan, task: tuple[str, list[int]]) -> Tally:
     for index in indices:
         if kind == "case":
             run_case(target, plan.seed, index, tally)
+        elif kind == "alone":
+            run_alone(target, plan, index, tally)
         else:
             run_sequence(target, plan, index, tally)
     return tally
@@ -220,7 +267,7 @@ def _next_result(results: Any, workers: list[Any]) -> tuple[str, Any]:
 def _worker(factory: Callable[[], Target], plan: Plan, todo: Any, results: Any) -> None:
     target = factory()
     try:
-        target.open()
+        open_for(target, plan)
         try:
             while (task := todo.get()) is not None:
                 results.put(("done", run_task(target, plan, task)))

@@ -46,6 +46,9 @@ class Account:
     collateral: list[int] = field(default_factory=lambda: [0] * MAX_COLLATERALS)
     linear: list[Linear] = field(default_factory=list)
     options: list[Option] = field(default_factory=list)
+    interest_index: int = 0  # E15, up to which ``cash_wad`` counts; 0 where there is no cash
+    margin_call: bool = False  # a margin call stands
+    flagged_at: int = 0  # since when it may be liquidated; 0: not flagged
 
 
 @dataclass
@@ -63,6 +66,14 @@ class Underlying:
     feed_updated_at: int = 0
     report_time: int = 0
     pnl_pool_wad: int = 0
+    stable_apart: bool = False  # the stable price is out of its band
+    funding_e12: int = 0  # cumulative funding of one unit long
+    stable_price_wad: int = 0
+    premium_e9: int = 0
+    funding_time: int = 0
+    previous_price_wad: int = 0
+    previous_time: int = 0
+    reduce_only_until: int = 0
 
 
 @dataclass
@@ -93,6 +104,20 @@ class Collateral:
     rate_updated_at: int = 0
     rate_wad: int = 0
     total_held: int = 0
+    withdrawn_time: int = 0
+    withdrawn: int = 0  # leaky bucket of withdrawals, native units
+
+
+@dataclass
+class Settlement:
+    """The price that settles an expiry, and the observations it is made of."""
+
+    price_wad: int = 0
+    observations: int = 0
+    last_time: int = 0
+    weight: int = 0  # seconds that the mean stands for
+    mean_wad: int = 0
+    settled: bool = False
 
 
 @dataclass
@@ -134,6 +159,25 @@ class State:
     signer_threshold: int = 0
     cash_held_wad: int = 0
     insurance_wad: int = 0
+    winding_down: bool = False
+    supply_index_e15: int = 10**15
+    borrow_index_e15: int = 10**15
+    interest_time: int = 0
+    wind_down_time: int = 0
+    cash_withdrawn_wad: int = 0
+    cash_withdrawn_time: int = 0
+    supply_wad: int = 0
+    borrow_wad: int = 0
+    interest_wad: int = 0
+    insurance_paid_wad: int = 0
+    insurance_paid_time: int = 0
+    sequencer_feed: int = 0
+    open_interest: dict[int, int] = field(default_factory=dict)  # by instrument
+    settlements: dict[int, Settlement] = field(default_factory=dict)
+    operators: dict[tuple[int, int], int] = field(default_factory=dict)  # (account, operator)
+    min_nonce: dict[int, int] = field(default_factory=dict)
+    deferred: list[int] = field(default_factory=list)
+    deferring: bool = False  # inside a batch or a callback: margin checks wait
 
     def clone(self) -> State:
         """Deep copy (parameters are immutable and shared)."""

@@ -9,25 +9,28 @@ allowances, the lock and the array cache are no state of the model.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from risk.exact.accounts import account_lib
-from risk.exact.custody import custody_logic
+from risk.exact.accounts import account_lib, account_logic
+from risk.exact.custody import custody_logic, interest_lib
 from risk.exact.errors import ModelRevert
-from risk.exact.liquidation import liquidation_logic
+from risk.exact.liquidation import flag_logic, legs_logic, liquidation_logic
 from risk.exact.liquidation.liquidation_logic import LiquidationQuote
-from risk.exact.margin import array_logic, explain_logic, margin_engine
+from risk.exact.margin import array_logic, explain_logic, margin_engine, margin_logic
 from risk.exact.margin.explain_logic import Explanation
 from risk.exact.margin.margin_engine import Margin
 from risk.exact.market import feed_reader, listing, market_logic, report_hash
 from risk.exact.market.feed_reader import OracleState
 from risk.exact.market.report_hash import Slice, VolReport
 from risk.exact.params import params_logic
+from risk.exact.settlement import settlement_logic
 from risk.exact.state import Bucket, Collateral, State, Underlying, World
 from risk.exact.trading import order_hash, trade_logic
 from risk.exact.trading.order_hash import Order
+from risk.exact.waterfall import waterfall_logic
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Vault:
         """Realise perp and future PnL of anybody; returns the signed change of cash."""
         del sender  # anyone may touch anyone
         with self._atomic():
-            return custody_logic.realize_pnl(self.state, account)
+            return custody_logic.realize_pnl(self.state, self.world, account)
 
     def fund_insurance(self, sender: int, amount: int) -> None:
         """Add native units of cash to the insurance fund."""
@@ -142,6 +145,146 @@ class Vault:
                 self.state, self.world, sender, account, liquidator, fraction_wad, max_payment_wad
             )
 
+    def liquidate_flash(
+        self,
+        sender: int,
+        account: int,
+        liquidator: int,
+        fraction_wad: int,
+        max_payment_wad: int,
+        callback: Callable[[], None] | None,
+    ) -> tuple[int, int]:
+        """As ``liquidate``; ``callback`` is what the liquidator's contract does (None where the
+        call carries no data).
+        """
+        with self._atomic():
+            return liquidation_logic.liquidate(
+                self.state,
+                self.world,
+                sender,
+                account,
+                liquidator,
+                fraction_wad,
+                max_payment_wad,
+                callback,
+            )
+
+    def liquidate_legs(
+        self,
+        sender: int,
+        account: int,
+        liquidator: int,
+        legs: Sequence[int],
+        max_payment_wad: int,
+        callback: Callable[[], None] | None,
+    ) -> int:
+        """Take the named legs (instrument << 96 | size); returns the signed payment."""
+        with self._atomic():
+            return legs_logic.liquidate_legs(
+                self.state,
+                self.world,
+                sender,
+                account,
+                liquidator,
+                legs,
+                max_payment_wad,
+                callback,
+            )
+
+    def flag(self, sender: int, account: int) -> None:
+        """Start the grace of an unhealthy account."""
+        del sender
+        with self._atomic():
+            flag_logic.flag(self.state, self.world, account)
+
+    def unflag(self, sender: int, account: int) -> None:
+        """Clear the flag of an account with E ≥ IM."""
+        del sender
+        with self._atomic():
+            flag_logic.unflag(self.state, self.world, account)
+
+    def call_margin(self, sender: int, account: int) -> bool:
+        """Bring the margin call of the account up to date; returns whether one stands."""
+        del sender
+        with self._atomic():
+            return flag_logic.call_margin(self.state, self.world, account)
+
+    # -------------------------------------------------------------------------------- waterfall
+
+    def auto_deleverage(
+        self,
+        sender: int,
+        account: int,
+        instrument: int,
+        counterparties: Sequence[int],
+        theta_wad: int,
+    ) -> int:
+        """Close a bankrupt account's position against others; returns what they paid."""
+        del sender
+        with self._atomic():
+            return waterfall_logic.auto_deleverage(
+                self.state, self.world, account, instrument, counterparties, theta_wad
+            )
+
+    def socialise(self, sender: int, account: int) -> int:
+        """Pay the bare debt of an account; returns the loss of the lenders."""
+        del sender
+        with self._atomic():
+            return waterfall_logic.socialise(self.state, self.world, account)
+
+    # --------------------------------------------------------------------------------- accounts
+
+    def set_operator(self, sender: int, account: int, operator: int, rights: int) -> None:
+        """Give ``operator`` rights over ``account``."""
+        with self._atomic():
+            account_logic.set_operator(self.state, sender, account, operator, rights)
+
+    def raise_min_nonce(self, sender: int, account: int, min_nonce: int) -> None:
+        """Kill every order of ``account`` with a lower nonce."""
+        with self._atomic():
+            account_logic.raise_min_nonce(self.state, sender, account, min_nonce)
+
+    def transfer(self, sender: int, source: int, target: int, token: int, amount: int) -> int:
+        """Move cash or collateral between two sub-accounts of one owner."""
+        with self._atomic():
+            return account_logic.transfer(
+                self.state, self.world, sender, source, target, token, amount
+            )
+
+    def batch(self, sender: int, calls: Sequence[Callable[[Vault], Any]]) -> list[Any]:
+        """Run ``calls`` in order; the margin checks they owe run at the outermost exit."""
+        del sender
+        with self._atomic():
+            if not calls:
+                raise ModelRevert("BatchEmpty")
+            outermost = not self.state.deferring
+            self.state.deferring = True
+            results = [call(self) for call in calls]
+            if outermost:
+                self.state.deferring = False
+                margin_logic.require_deferred(self.state, self.world)
+            return results
+
+    def accrue(self, sender: int) -> None:
+        """Bring the interest indices to now."""
+        del sender
+        with self._atomic():
+            interest_lib.accrue(self.state, self.world)
+
+    # ------------------------------------------------------------------------------- settlement
+
+    def observe(self, sender: int, underlying: int, expiry_day: int) -> None:
+        """Record one observation of the index for the expiry."""
+        del sender
+        with self._atomic():
+            settlement_logic.observe(self.state, self.world, underlying, expiry_day)
+
+    def settle(self, sender: int, accounts: Sequence[int]) -> None:
+        """Settle what has a settlement price."""
+        del sender
+        with self._atomic():
+            settlement_logic.settle(self.state, self.world, accounts)
+
     # ---------------------------------------------------------------------- views of the ledger
 
     def margin(self, account: int) -> Margin:
@@ -154,7 +297,7 @@ class Vault:
 
     def liquidation_quote(self, account: int) -> LiquidationQuote:
         """f*, ρ and the price of the whole account at the snapshots as they are."""
-        return liquidation_logic.quote(self.state, account)
+        return liquidation_logic.quote(self.state, account, self.world.timestamp)
 
     def account_state(self, account: int) -> AccountState:
         """Cash, collateral and packed positions."""
@@ -275,13 +418,25 @@ class Vault:
         """Validate and set the parameters."""
         with self._atomic():
             self._only_owner(sender)
-            params_logic.set_params(self.state, blob)
+            params_logic.set_params(self.state, self.world, blob)
 
     def set_signers(self, sender: int, signers: Sequence[int], threshold: int) -> None:
         """Replace the report signers."""
         with self._atomic():
             self._only_owner(sender)
             listing.set_signers(self.state, signers, threshold)
+
+    def start_wind_down(self, sender: int) -> None:
+        """From now on positions only shrink."""
+        with self._atomic():
+            self._only_owner(sender)
+            settlement_logic.start_wind_down(self.state, self.world)
+
+    def set_sequencer_feed(self, sender: int, feed: int) -> None:
+        """L2 sequencer uptime feed, 0 on an L1."""
+        with self._atomic():
+            self._only_owner(sender)
+            self.state.sequencer_feed = feed
 
     # ---------------------------------------------------------------------------------- private
 
@@ -320,6 +475,11 @@ def _copy_state(state: State) -> State:
     twin.filled_wad = dict(state.filled_wad)
     twin.cancelled = set(state.cancelled)
     twin.signers = list(state.signers)
+    twin.open_interest = dict(state.open_interest)
+    twin.settlements = {key: copy.copy(s) for key, s in state.settlements.items()}
+    twin.operators = dict(state.operators)
+    twin.min_nonce = dict(state.min_nonce)
+    twin.deferred = list(state.deferred)
     return twin
 
 

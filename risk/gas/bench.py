@@ -60,7 +60,7 @@ class Bench:
         self.send(
             action.sender,
             action.contract or self.deployment.vault,
-            action.function.encode(*action.arguments),
+            action.calldata(),
         )
 
     # ── transactions ─────────────────────────────────────────────────────────────────────────────
@@ -178,6 +178,11 @@ def measure(progress: Progress = lambda _: None) -> dict[str, int]:
         for count in (16, 64, 128):
             legs = portfolio(bench.spec, count)
             figures[f"liquidate_{count}"] = _liquidation(bench, legs, cached=True)
+        progress("legs, accrual, deleveraging, settlement")
+        figures["liquidate_legs_16_4"] = _legs(bench)
+        figures["accrue"] = _accrual(bench)
+        figures["adl_4"] = _deleveraging(bench)
+        figures["settle_16"] = _settlement(bench)
         for name in ("Vault", *(n for n in chain.libraries if n != "BatchReader")):
             figures[f"bytecode_{name}"] = chain.artifacts[name].size
     finally:
@@ -254,6 +259,88 @@ def _liquidation(bench: Bench, legs: Sequence[tuple[int, int]], *, cached: bool)
             bench.move_price(u, 1015)
     sent = bench.vault_call(keeper.address, "liquidate", account, liquidator, WAD, INT256_MAX)
     return sent.gas_used
+
+
+def _failing(bench: Bench, name: str, legs: Sequence[tuple[int, int]], permille: int) -> int:
+    """An account at the edge of its initial margin when the first underlying falls."""
+    bench.move_price(0, 1000)
+    _refresh_if_due(bench)
+    account, _ = bench.open_positions(name, legs)
+    bench.lean(account, actor("gas " + name))
+    bench.move_price(0, permille)
+    bench.vault_call(ANYBODY, "refresh", [0])
+    bench.cache(legs)
+    return account
+
+
+def _legs(bench: Bench) -> int:
+    """Four legs of an account of 16 positions."""
+    legs = portfolio(bench.spec, 15)
+    legs = [(legs[0][0], 40 * WAD), *legs[1:]]
+    account = _failing(bench, "failing legs", legs, 950)
+    liquidator, keeper = bench.account("keeper of legs", 20 * CASH)
+    held = [(legs[0][0], WAD)]
+    held += sorted((item, size) for item, size in legs[1:] if size > 0)[:3]
+    words = [item << 96 | size % 2**96 for item, size in sorted(held)]
+    sent = bench.vault_call(
+        keeper.address, "liquidateLegs", account, liquidator, words, INT256_MAX, b""
+    )
+    return sent.gas_used
+
+
+def _accrual(bench: Bench) -> int:
+    """Indices and totals to now, while somebody owes."""
+    owner = actor("gas borrower")
+    token, collateral = bench.deployment.tokens[0], bench.spec.collaterals[0]
+    amount = 10**5 * 10**collateral.decimals // PRICES[collateral.underlying]
+    bench.fund(owner, token, amount)
+    account, cash = owner.address << 8, bench.deployment.cash
+    bench.vault_call(owner.address, "deposit", account, token, amount)
+    bench.vault_call(owner.address, "withdraw", account, cash, 10**10, owner.address)
+    bench.now += 60
+    return bench.vault_call(ANYBODY, "accrue").gas_used
+
+
+def _deleveraging(bench: Bench) -> int:
+    """A bankrupt perp closed against four holders."""
+    perp = portfolio(bench.spec, 0)[0][0]
+    bench.move_price(0, 1000)
+    _refresh_if_due(bench)
+    account, owner = bench.account("bankrupt")
+    others = [bench.account(f"winner {i}", 20 * CASH) for i in range(4)]
+    for other, key in others:
+        bench.trade(perp, 10 * WAD, account, owner, other, key)
+    bench.lean(account, owner)
+    bench.move_price(0, 500)
+    bench.vault_call(ANYBODY, "refresh", [0])
+    deficit = -bench.margin(account)[0]
+    if deficit <= 0:
+        raise ChainError("the account is not bankrupt")
+    totals = bench.f["totals"]
+    answer = bench.chain.call(bench.deployment.vault, totals.encode())
+    theta = (deficit - totals.decode(answer.data)[1]) // 40 + 10**6  # the fund pays first
+    sent = bench.vault_call(
+        ANYBODY, "autoDeleverage", account, perp, sorted(a for a, _ in others), theta
+    )
+    return sent.gas_used
+
+
+def _settlement(bench: Bench) -> int:
+    """An account of 15 options of one expiry and a perp after it."""
+    legs = portfolio(bench.spec, 128)
+    day = legs[1][0] >> 10 & 0xFFFF
+    mine = [legs[0], *[leg for leg in legs[1:] if leg[0] >> 10 & 0xFFFF == day][:15]]
+    if len(mine) != 16:
+        raise ChainError(f"only {len(mine) - 1} options of one expiry")
+    bench.move_price(0, 1000)
+    _refresh_if_due(bench)
+    bench.now += 3_700  # the draw on the insurance fund and the jump tripped the circuit breaker
+    bench.move_price(0, 1000)
+    account, _ = bench.open_positions("expiring", mine)
+    bench.now = max(bench.now, day * 86_400 + 8 * 3_600)
+    bench.move_price(0, 1000)
+    bench.vault_call(ANYBODY, "observe", 0, day)
+    return bench.vault_call(ANYBODY, "settle", [account]).gas_used
 
 
 def _refresh_if_due(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isqrt
 
-from risk.diff.plumbline.params_blob import CollateralParams, Params, UnderlyingParams
+from risk.diff.plumbline.params_blob import CollateralParams, Params, Tail, UnderlyingParams
 from risk.diff.plumbline.world import (
     CALL,
     DAY,
@@ -60,6 +60,30 @@ def gas_params(scenarios: int, underlyings: int) -> Params:
     prices = [x * 1500 // 4 for x in range(-4, 5)]  # up to ±15 %, in units of 1e-4
     lanes = [(prices[k % 9], (k // 9 % 3 - 1) * 3000) for k in range(scenarios)]
     params = Params(12_500, 11_000, 300, 5_000, 1_000, [10_000] * scenarios)
+    params.tail = Tail(
+        base_rate_bps=100,
+        kink_utilisation_bps=8_000,
+        kink_rate_bps=900,
+        full_rate_bps=10_000,
+        reserve_share_bps=1_000,
+        trade_fee_e6=300,
+        option_fee_cap_bps=1_000,
+        warning_bps=12_000,
+        min_margin_wad=10 * 10**18,
+        reward_time_bps=100,
+        insurance_event_cap_wad=10**23,
+        insurance_period_cap_wad=10**24,
+        insurance_period_seconds=86_400,
+        adl_share_bps=1_500,
+        cash_withdraw_cap_wad=10**27,
+        withdraw_period_seconds=86_400,
+        unrealised_cap_usd=10**6,
+        settle_window_seconds=3_600,
+        settle_min_observations=1,
+        settle_min_spacing_seconds=60,
+        breaker_seconds=3_600,
+        funding_period_seconds=28_800,
+    )
     for _ in range(underlyings):
         params.underlyings.append(
             UnderlyingParams(
@@ -79,6 +103,12 @@ def gas_params(scenarios: int, underlyings: int) -> Params:
                 max_skew_seconds=3_600,
                 price_lanes=[x for x, _ in lanes],
                 vol_lanes=[v for _, v in lanes],
+                oi_cap_wad=10**24,
+                max_funding_bps=75,
+                stable_rate_bps_per_day=500,
+                stable_band_bps=300,
+                jump_bps=2_000,
+                position_cap_wad=10**23,
             )
         )
     for decimals, u, rate in ((18, 0, True), (8, 1, False), (6, 2, False)):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from risk.errors import PlumblineError
+from risk.exact.custody import interest_lib
 from risk.exact.params.risk_params import CollateralParams, RiskParams, UnderlyingParams
 from risk.exact.state import Account, Bucket, Collateral, Linear, Option, State, Underlying
 from risk.files import write_text
 
-VERSION = "1.0"
+VERSION = "1.1"
 ACCOUNT_ID = 0xA11CE << 8
 
 
@@ -86,6 +87,9 @@ def inputs_of(state: State, account: Account) -> dict[str, Any]:
                 "epoch": u.epoch,
                 "time": u.time,
                 "open_interest_wad": u.open_interest_wad,
+                "funding_e12": u.funding_e12,
+                "stable_price_wad": u.stable_price_wad,
+                "stable_apart": u.stable_apart,
             }
             for u in state.underlyings
         ],
@@ -104,7 +108,7 @@ def inputs_of(state: State, account: Account) -> dict[str, Any]:
             for c in state.collaterals
         ],
         "account": {
-            "cash_wad": account.cash_wad,
+            "cash_wad": interest_lib.touched(state, account.cash_wad, account.interest_index),
             "collateral": account.collateral[: len(state.collaterals)],
             "linear": [record(p) for p in account.linear],
             "options": [record(p) for p in account.options],
@@ -129,7 +133,12 @@ def state_of(inputs: dict[str, Any]) -> State:
     """
     state = State(owner=0, cash_token=0, cash_decimals=6, params=_params(inputs))
     for u in inputs["underlyings"]:
-        state.underlyings.append(Underlying(feed=0, feed_decimals=8, **_ints(u)))
+        values = _ints(u)
+        apart = bool(values.pop("stable_apart"))
+        item = Underlying(feed=0, feed_decimals=8, stable_apart=apart)
+        for name, value in values.items():
+            setattr(item, name, value)
+        state.underlyings.append(item)
     for b in inputs["buckets"]:
         values = _ints({k: v for k, v in b.items() if k != "strikes_wad"})
         key = values.pop("underlying") << 16 | values.pop("expiry_day")

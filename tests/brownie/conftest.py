@@ -26,6 +26,10 @@ class Order(EIP712Message):
     limitPriceWad: abi.uint128
     nonce: abi.uint64
     expiry: abi.uint40
+    flags: abi.uint8
+    triggerPriceWad: abi.uint128
+    createdAt: abi.uint40
+    slippageBps: abi.uint16
 
     def fields(self):
         """The struct for the contract call."""
@@ -36,6 +40,10 @@ class Order(EIP712Message):
             self.limitPriceWad,
             self.nonce,
             self.expiry,
+            self.flags,
+            self.triggerPriceWad,
+            self.createdAt,
+            self.slippageBps,
         ]
 
 
@@ -85,6 +93,10 @@ class System:
             limitPriceWad=limit,
             nonce=self._nonce,
             expiry=chain.time() + 3600,
+            flags=0,
+            triggerPriceWad=0,
+            createdAt=0,
+            slippageBps=0,
         )
         signed = trader.sign_message(order)
         return order.fields(), signed.signature

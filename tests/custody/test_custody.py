@@ -297,7 +297,7 @@ def test_reentrancy_from_a_token_finds_every_door_shut(market: Market) -> None:
     mine = account(hook)
     market.give(market.coin, hook, 10**6)
     f = market.functions
-    order = (mine, PERP, 1, 1, 1, 1)
+    order = (mine, PERP, 1, 1, 1, 1, 0, 0, 0, 0)
     locked = [
         f["deposit"].encode(mine, market.coin, 1),
         f["withdraw"].encode(mine, market.coin, 1, hook),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import pytest
 
 from risk.exact.errors import ModelRevert as Revert
@@ -55,7 +57,7 @@ def test_cell(market: Market, action: str, state: int) -> None:
 
     do = market.do
     order = market.order(DAVE, PERP, WAD, 3_100 * WAD)
-    fields = (order.account, PERP, WAD, 3_100 * WAD, order.nonce, order.expiry)
+    fields = astuple(order)
     outcome = {
         "deposit cash": lambda: do(CAROL, "deposit", C, market.cash, USD),
         "deposit collateral": lambda: do(CAROL, "deposit", C, market.weth, 1),

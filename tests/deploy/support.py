@@ -105,7 +105,7 @@ class Trader:
     def order(self, instrument: int, size: int, price: int) -> tuple[tuple[int, ...], bytes]:
         """An order and its signature."""
         self._nonce += 1
-        order = (self.account, instrument, size, price, self._nonce, 2**32)
+        order = (self.account, instrument, size, price, self._nonce, 2**32, 0, 0, 0, 0)
         digest = self.read("hashOrder", order)[0].to_bytes(32, "big")
         return order, bytes(self.key.unsafe_sign_hash(digest).signature)
 

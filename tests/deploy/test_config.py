@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from risk.deploy.config import DeployConfig, load_config, parse_config
+from risk.deploy.config import DeployConfig, load_config, parse_config, tomllib
 from risk.deploy.errors import ConfigError
 from risk.deploy.quantise import quantise
-from tests.deploy.support import LOCAL, SEPOLIA, content, spoiled
+from tests.deploy.support import LOCAL, SEPOLIA, content, small_config, spoiled
 
 U = "underlyings.0"
 C = "collaterals.0"
@@ -101,6 +101,33 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("signers.threshold", 4, ["signers", "threshold 4", "3"]),
     ("signers.addresses", [TOKEN, TOKEN], ["signers", "duplicate"]),
     ("signers.local_keys", 17, ["signers.local_keys", "[0, 16]"]),
+    ("deployer", "0x12", ["deployer", "40 hex digits"]),
+    ("handover", "later", ["handover", "two_step", "direct"]),
+    ("cash_market.base_rate_per_year", "7", ["cash_market.base_rate_per_year", "6.5535"]),
+    ("cash_market.kink_utilisation", "1", ["cash_market.kink_utilisation", "[0, 1)"]),
+    ("cash_market.base_rate_per_year", "0.5", ["cash_market", "must rise", "0.5"]),
+    ("cash_market.kink_rate_per_year", "0.9", ["cash_market", "must rise", "0.9"]),
+    ("cash_market.reserve_share", "1.1", ["cash_market.reserve_share", "[0, 1]"]),
+    ("cash_market.spread", "1", ["cash_market.spread", "unknown field"]),
+    ("fees.trade_fee", "0.02", ["fees.trade_fee", "[0, 0.01]"]),
+    ("fees.option_fee_cap", "2", ["fees.option_fee_cap", "[0, 1]"]),
+    ("liquidation.warning", "0.9", ["liquidation", "warning 0.9 is below 1"]),
+    ("liquidation.warning", "1.3", ["liquidation.warning", "im_factor 1.2"]),
+    ("liquidation.min_margin_cash", "1" + "0" * 11, ["min_margin_cash", "79000000000"]),
+    ("liquidation.grace_seconds", 2**24, ["liquidation.grace_seconds", "16777215"]),
+    ("liquidation.emergency", "1.01", ["liquidation.emergency", "[0, 1]"]),
+    ("insurance.period_seconds", 0, ["insurance", "period_cap_cash and period_seconds"]),
+    ("deleveraging.open_interest_share", "1.5", ["open_interest_share", "[0, 1]"]),
+    ("withdrawals.period_seconds", 0, ["withdrawals.cash_cap_cash: needs", "withdraw_cap: needs"]),
+    ("withdrawals.unrealised_cap_usd", "5", ["unrealised_cap_usd", "whole number"]),
+    ("settlement.min_observations", 17, ["settlement", "17 observations", "1800"]),
+    ("guards.breaker_seconds", 0, ["underlyings[0].jump: needs guards.breaker_seconds"]),
+    ("guards.sequencer_grace_seconds", 60, ["guards", "needs sequencer_feed"]),
+    ("funding.period_seconds", 0, ["underlyings[0].max_funding: needs funding.period_seconds"]),
+    (f"{U}.position_cap", "50000", ["underlyings[0].position_cap", "open_interest_cap"]),
+    (f"{U}.max_funding", "0.11", ["underlyings[0].max_funding", "[0, 0.1]"]),
+    (f"{U}.stable_band", "0", ["underlyings[0]", "stable_rate_per_day belong together"]),
+    (f"{C}.withdraw_cap", "-1", ["collaterals[0].withdraw_cap", "[0, "]),
 ]
 
 
@@ -112,6 +139,48 @@ def test_malformed_field(path: str, value: Any, expected: list[str]) -> None:
         parse_config(spoiled({path: value}), "test.toml")
     for part in expected:
         assert part in str(caught.value), str(caught.value)
+
+
+POLICY = (
+    "cash_market",
+    "fees",
+    "liquidation",
+    "insurance",
+    "deleveraging",
+    "withdrawals",
+    "settlement",
+    "guards",
+    "funding",
+)
+
+
+def test_without_policy_everything_of_it_is_off() -> None:
+    """The tail is all zeros: no rates, fees, caps, grace, breakers."""
+    data = small_config()
+    for section in POLICY:
+        del data[section]
+    u, c = data["underlyings"][0], data["collaterals"][0]
+    for name in ("open_interest_cap", "position_cap", "max_funding", "jump"):
+        del u[name]
+    for place, name in ((u, "stable_rate_per_day"), (u, "stable_band"), (c, "withdraw_cap")):
+        del place[name]
+    blob = quantise(parse_config(data)).encode()
+    tail = 32 * (4 + 1 + 1)
+    assert not any(blob[-tail:]) and any(blob[-tail - 32 : -tail])
+
+
+def test_the_shipped_governance_example_is_valid() -> None:
+    """The section that configs/sepolia.toml shows as a comment, with addresses filled in."""
+    lines = SEPOLIA.read_text().splitlines()
+    start = lines.index("# [governance]")
+    text = "\n".join(line.removeprefix("# ") for line in lines[start : lines.index("", start)])
+    section = tomllib.loads(text)["governance"]
+    for i, name in enumerate(("admin", "guardian", "steward", "lister"), 1):
+        assert section[name] == "0x…"
+        section[name] = f"0x{i:040x}"
+    config = parse_config({**content(SEPOLIA), "governance": section})
+    assert config.governance is not None
+    assert config.governance.timelock_delay_seconds >= 2 * 86_400
 
 
 def test_all_problems_at_once() -> None:

@@ -87,7 +87,10 @@ def test_default_record_path_and_text(endpoint: Node, small: Path, tmp_path: Pat
     assert run.returncode == 0, run.stderr
     record = read_record(tmp_path / "deployments" / "small-31337.json")
     assert record.vault in run.stdout and "read back without a difference" in run.stdout
-    assert os.listdir(tmp_path / "deployments") == ["small-31337.json"]
+    assert sorted(os.listdir(tmp_path / "deployments")) == [
+        "small-31337-sources",
+        "small-31337.json",
+    ]
 
 
 def test_a_key_in_file_keystore_or_environment(endpoint: Node, small: Path, tmp_path: Path) -> None:
@@ -127,7 +130,7 @@ def test_refusals(
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps(spoiled({"cash.decimals": 77}, small_config())))
     owned = tmp_path / "owned.json"
-    owned.write_text(json.dumps(spoiled({"owner": key(3).address}, small_config())))
+    owned.write_text(json.dumps(spoiled({"deployer": key(3).address}, small_config())))
     other = tmp_path / "other.json"
     other.write_text(json.dumps(spoiled({"chain_ids": [1337]}, small_config())))
     broken_key, wrong_password = tmp_path / "broken", tmp_path / "wrong"
@@ -144,7 +147,7 @@ def test_refusals(
             (("--config", tmp_path / "none.toml", *to), {}, ("cannot be read",)),
             (("--config", small, "--out", out), {}, ("exactly one of --rpc",)),
             (("--config", other, *to), {}, ("expected 1337, got 31337",)),
-            (("--config", owned, *to), {}, ("owner", key(3).address)),
+            (("--config", owned, *to), {}, ("deployer", key(3).address)),
             (("--config", small, "--rpc", "http://127.0.0.1:1"), {}, ("refused",)),
             (("--config", small, "--rpc", "ftp://x"), {}, ("ftp://x",)),
             (

@@ -44,7 +44,8 @@ def test_the_whole_system(rpc: Rpc, artifacts: Artifacts) -> None:
     assert record.params_hash == "0x" + keccak(quantise(config).encode()).hex()
     libraries = [c.name for c in record.contracts if c.kind == "library"]
     assert libraries == link_order("Vault", artifacts.__getitem__)
-    assert set(libraries) == set(record.contract("Vault").libraries)
+    linked = {name for c in record.contracts for name in c.libraries}
+    assert set(libraries) == linked >= set(record.contract("Vault").libraries)
     for contract in record.contracts:
         code = rpc.code(contract.address)
         assert contract.runtime_hash == "0x" + keccak(code).hex()
@@ -96,8 +97,8 @@ def test_another_chain_is_refused(rpc: Rpc, artifacts: Artifacts) -> None:
 
 def test_the_wrong_key_is_refused(rpc: Rpc, artifacts: Artifacts) -> None:
     before = rpc.block_number()
-    config = parse_config(spoiled({"owner": key(1).address}))
-    with pytest.raises(PreflightError, match="owner: the key belongs to"):
+    config = parse_config(spoiled({"deployer": key(1).address}))
+    with pytest.raises(PreflightError, match="deployer: the key belongs to"):
         deploy(config, sender(rpc, artifacts, 2))
     poor = RpcSender(rpc, artifacts, key=local_key(99))
     with pytest.raises(PreflightError, match="no balance"):
@@ -200,10 +201,10 @@ class Meddler(RpcSender):
 
     swap: tuple[bytes, bytes] = (b"", b"")
 
-    def send(self, to: str, data: bytes) -> str:
+    def send(self, to: str, data: bytes, nonce: int | None = None) -> str:
         if data[:4] == self.swap[0]:
             data = self.swap[1]
-        return super().send(to, data)
+        return super().send(to, data, nonce)
 
 
 def test_the_read_back_notices(rpc: Rpc, artifacts: Artifacts) -> None:

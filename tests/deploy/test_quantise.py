@@ -78,6 +78,42 @@ def test_the_vault_accepts_the_shipped_parameters(path: Any) -> None:
         (f"{U}.price_shocks.0", "-0.15001", lambda p: p.underlyings[0].price_lanes[0], -751),
         (f"{U}.price_shocks.1", "0.15001", lambda p: p.underlyings[0].price_lanes[1], 751),
         (f"{U}.vol_shocks.0", "0.45001", lambda p: p.underlyings[0].vol_lanes[0], 1801),
+        (
+            "collaterals.0.withdraw_cap",
+            "1.0000000000000000019",
+            lambda p: p.collaterals[0].withdraw_cap,
+            10**18 + 1,
+        ),
+        (
+            f"{U}.open_interest_cap",
+            "40000.0000000000000000019",
+            lambda p: p.underlyings[0].oi_cap_wad,
+            40_000 * 10**18 + 1,
+        ),
+        (
+            f"{U}.position_cap",
+            "0.0000000000000000019",
+            lambda p: p.underlyings[0].position_cap_wad,
+            1,
+        ),
+        (
+            "insurance.event_cap_cash",
+            "0.0000000000000000019",
+            lambda p: p.insurance_event_cap_wad,
+            1,
+        ),
+        (
+            "withdrawals.cash_cap_cash",
+            "0.0000000000000000019",
+            lambda p: p.cash_withdraw_cap_wad,
+            1,
+        ),
+        (
+            "liquidation.min_margin_cash",
+            "0.0000000000000000011",
+            lambda p: p.min_margin_wad,
+            2,
+        ),  # up
     ],
 )
 def test_rounding_is_against_the_account(path: str, value: str, read: Any, expected: int) -> None:
@@ -94,13 +130,71 @@ def test_rounding_is_against_the_account(path: str, value: str, read: Any, expec
         "margin.reward_slope",
         "margin.reward_max",
         f"{U}.deviation_band",
+        f"{U}.max_funding",
+        f"{U}.stable_rate_per_day",
+        f"{U}.stable_band",
+        f"{U}.jump",
+        "cash_market.kink_utilisation",
+        "cash_market.reserve_share",
+        "fees.option_fee_cap",
+        "liquidation.warning",
+        "liquidation.reward_per_hour",
+        "liquidation.emergency",
+        "deleveraging.open_interest_share",
     ],
 )
 def test_policy_numbers_must_be_whole_basis_points(path: str) -> None:
-    value = {"margin.im_factor": "1.20001", "margin.target": "1.10001"}.get(path, "0.02001")
+    above_one = {
+        "margin.im_factor": "1.20001",
+        "margin.target": "1.10001",
+        "liquidation.warning": "1.10001",
+    }
+    value = above_one.get(path, "0.02001")
     with pytest.raises(ConfigError, match="whole number of basis points") as caught:
         quantise(parse_config(spoiled({path: value})))
     assert path.replace(".0.", "[0].") in str(caught.value)
+
+
+def test_a_fee_must_be_whole_millionths() -> None:
+    with pytest.raises(ConfigError, match=r"fees.trade_fee: 0.0000015 is not a whole"):
+        quantise(parse_config(spoiled({"fees.trade_fee": "0.0000015"})))
+
+
+@pytest.mark.parametrize(
+    "path", ["insurance.event_cap_cash", f"{U}.position_cap", "collaterals.0.withdraw_cap"]
+)
+def test_a_cap_does_not_vanish(path: str) -> None:
+    """0 would mean no cap at all."""
+    with pytest.raises(ConfigError, match=r"rounds to 0, which means no cap") as caught:
+        quantise(parse_config(spoiled({path: "0.0000000000000000001"}, small_config())))
+    assert path.replace(".0.", "[0].") in str(caught.value)
+
+
+def test_the_tail_of_the_shipped_test_net() -> None:
+    """Every field of the file arrives under its name."""
+    p = quantise(load_config(SEPOLIA))
+    assert (p.base_rate_bps, p.kink_utilisation_bps, p.kink_rate_bps, p.full_rate_bps) == (
+        100,
+        8_000,
+        800,
+        6_000,
+    )
+    assert (p.reserve_share_bps, p.trade_fee_e6, p.option_fee_cap_bps) == (1_000, 300, 1_250)
+    assert (p.warning_bps, p.min_margin_wad, p.grace_seconds) == (11_500, 50 * 10**18, 300)
+    assert (p.reward_time_bps, p.emergency_bps, p.adl_share_bps) == (200, 8_000, 5_000)
+    assert p.insurance_event_cap_wad == 50_000 * 10**18
+    assert (p.insurance_period_cap_wad, p.insurance_period_seconds) == (200_000 * 10**18, 86_400)
+    assert (p.cash_withdraw_cap_wad, p.withdraw_period_seconds) == (2_000_000 * 10**18, 86_400)
+    assert p.unrealised_cap_usd == 100_000
+    assert (p.settle_window_seconds, p.settle_min_observations) == (1_800, 6)
+    assert (p.settle_min_spacing_seconds, p.breaker_seconds) == (120, 3_600)
+    assert (p.sequencer_grace_seconds, p.wind_down_notice_seconds) == (0, 604_800)
+    assert p.funding_period_seconds == 28_800
+    eth, wbtc = p.underlyings[0], p.collaterals[1]
+    assert (eth.oi_cap_wad, eth.position_cap_wad) == (40_000 * 10**18, 4_000 * 10**18)
+    assert (eth.max_funding_bps, eth.stable_rate_bps_per_day) == (75, 2_000)
+    assert (eth.stable_band_bps, eth.jump_bps) == (500, 1_200)
+    assert wbtc.withdraw_cap == 1_000 * 10**8
 
 
 def test_a_shock_beyond_its_unit_is_refused() -> None:

@@ -29,8 +29,10 @@ def sample() -> DeploymentRecord:
         name="Vault",
         kind="vault",
         label="",
+        source="contracts/Vault.sol",
         address=A,
         constructor=[A, A],
+        constructor_data="0x00",
         libraries={"ArrayLogic": A},
         transaction=H,
         block=3,
@@ -39,11 +41,13 @@ def sample() -> DeploymentRecord:
         runtime_hash=H,
     )
     return DeploymentRecord(
-        version=1,
+        version=2,
         name="sample",
         chain_id=31337,
         deployer=A,
         owner=A,
+        pending_owner=None,
+        governance=None,
         block=5,
         timestamp=6,
         vault=A,
@@ -113,7 +117,7 @@ def test_targets_are_checked_before_anything_is_sent(tmp_path: Path) -> None:
         ("chain_id", "31337", "chain_id"),
         ("contracts", [{}], "contracts.0"),
         ("extra", 1, "extra"),
-        ("version", 2, "version"),
+        ("version", 1, "version"),
     ],
 )
 def test_a_touched_record_is_refused(tmp_path: Path, field: str, value: Any, where: str) -> None:

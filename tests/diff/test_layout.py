@@ -37,6 +37,11 @@ def test_slots_of_the_state(solc: dict[str, Any]) -> None:
     assert members["orders"] == (layout.ORDERS, 0)
     assert members["isSigner"] == (layout.IS_SIGNER, 0)
     assert members["signerList"] == (layout.SIGNER_LIST, 0)
+    assert members["openInterest"] == (layout.OPEN_INTEREST, 0)
+    assert members["settlements"] == (layout.SETTLEMENTS, 0)
+    assert members["operators"] == (layout.OPERATORS, 0)
+    assert members["minNonce"] == (layout.MIN_NONCE, 0)
+    assert members["deferred"] == (layout.DEFERRED, 0)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,10 @@ KEYS = {
     "liquidate_64",
     "liquidate_128",
     "liquidate_uncached_128_k64",
+    "liquidate_legs_16_4",
+    "settle_16",
+    "adl_4",
+    "accrue",
     "bytecode_Vault",
 }
 

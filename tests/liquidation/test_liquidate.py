@@ -8,8 +8,8 @@ import pytest
 
 from risk.chain.keccak import keccak
 from risk.exact.errors import ModelRevert as Revert
-from risk.exact.margin.margin_engine import Margin
 from tests.liquidation.bounds import health_bounds
+from tests.liquidation.scene import BTC_PERP, FUTURE, NONE, PERP, A, B, C, at_health, option
 from tests.market.market_twin import key_address
 from tests.support.vault_fixtures import EXPIRIES, PRICES, STRIKES, Market, params
 from tests.support.vault_twin import (
@@ -24,36 +24,7 @@ from tests.support.vault_twin import (
     underlying_params,
 )
 
-A, B, C = account(ALICE), account(BOB), account(CAROL)
-PERP = iid.encode(0, iid.PERP, 0, 0)
-BTC_PERP = iid.encode(1, iid.PERP, 0, 0)
-FUTURE = iid.encode(0, iid.FUTURE, EXPIRIES[1], 0)
-NONE = -(2**255)
-
-
-def option(i: int, kind: int = iid.CALL, day: int = EXPIRIES[1]) -> int:
-    return iid.encode(0, kind, day, i)
-
-
 MIXED = [(option(30), 2 * WAD), (option(36), -3 * WAD), (option(20, iid.PUT), -WAD - 7)]
-
-
-def at_health(market: Market, account_id: int, health: int, **holding: object) -> Margin:
-    """Write the holding to ``account_id`` (mirrored by Bob) with the cash that makes E =
-    ⌊health·MM⌋.
-    """
-    market.put(account_id, cash=0, mirror=B, **holding)  # type: ignore[arg-type]
-    # cash below zero is an obligation that everybody here has anyway, so MM does not depend on it
-    market.state.accounts[account_id].cash_wad = -(10**30)
-    m = market.model.margin(account_id)
-    cash = health * m.mm // WAD - (m.equity + 10**30)
-    market.state.accounts[account_id].cash_wad = cash
-    market.state.accounts[B].cash_wad = 10**9 * WAD
-    market.settle_totals()
-    market.write_state()
-    margin = market.compare_margin(account_id)
-    assert isinstance(margin, Margin)
-    return margin
 
 
 @pytest.fixture(autouse=True)

@@ -20,13 +20,13 @@ fractions = st.integers(min_value=0, max_value=WAD)
 
 
 def test_reward_grows_with_the_shortfall_and_is_capped() -> None:
-    assert sm.reward_wad(100, 2_000, 500, WAD) == WAD // 100
-    assert sm.reward_wad(100, 2_000, 500, 2**255 - 1) == WAD // 100
-    assert sm.reward_wad(100, 2_000, 500, WAD - 1) == WAD // 100
-    assert sm.reward_wad(100, 2_000, 500, WAD * 9 // 10) == WAD * 3 // 100
-    assert sm.reward_wad(100, 2_000, 500, WAD * 8 // 10) == WAD * 5 // 100
-    assert sm.reward_wad(100, 2_000, 500, -5) == WAD * 5 // 100
-    assert sm.reward_wad(100, 300, 500, -(2**255)) == WAD * 4 // 100
+    assert sm.reward_wad(100, 2_000, 500, WAD, 0) == WAD // 100
+    assert sm.reward_wad(100, 2_000, 500, 2**255 - 1, 0) == WAD // 100
+    assert sm.reward_wad(100, 2_000, 500, WAD - 1, 0) == WAD // 100
+    assert sm.reward_wad(100, 2_000, 500, WAD * 9 // 10, 0) == WAD * 3 // 100
+    assert sm.reward_wad(100, 2_000, 500, WAD * 8 // 10, 0) == WAD * 5 // 100
+    assert sm.reward_wad(100, 2_000, 500, -5, 0) == WAD * 5 // 100
+    assert sm.reward_wad(100, 300, 500, -(2**255), 0) == WAD * 4 // 100
 
 
 @given(amounts, fractions)

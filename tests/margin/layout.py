@@ -12,13 +12,14 @@ from typing import Any
 from risk.chain.keccak import mapping_slot
 from risk.exact.accounts.account_lib import collateral_mask
 from risk.exact.margin import array_logic, instrument_id, scenario_array
+from risk.exact.market import gauge
 from risk.exact.state import Account, State
 
 POINTER = 0xB10B
 CODE_PREFIX = b"\0"  # SSTORE2: data starts behind one STOP byte
 
-_UNDERLYINGS = 3
-_COLLATERALS = _UNDERLYINGS + 16 * 3
+_UNDERLYINGS = 8
+_COLLATERALS = _UNDERLYINGS + 16 * 5
 _ACCOUNTS = _COLLATERALS + 16 * 3
 _BUCKETS = _ACCOUNTS + 1
 _STRIKES = _ACCOUNTS + 2
@@ -39,7 +40,13 @@ def account_slots(account_id: int, a: Account) -> dict[int, int]:
     base = mapping_slot(account_id, _ACCOUNTS)
     slots = {
         base: pack(
-            (a.cash_wad, 128), (collateral_mask(a), 16), (len(a.linear), 8), (len(a.options), 8)
+            (a.cash_wad, 128),
+            (collateral_mask(a), 16),
+            (len(a.linear), 8),
+            (len(a.options), 8),
+            (a.interest_index, 63),
+            (int(a.margin_call), 1),
+            (a.flagged_at, 32),
         )
     }
     for i in range(8):
@@ -75,18 +82,34 @@ def state_slots(state: State) -> dict[int, int]:
             (1, 8),
             (len(state.underlyings), 8),
             (len(state.collaterals), 8),
-            (state.signer_threshold, 8),
+            (int(state.winding_down), 8),
+            (state.supply_index_e15, 64),
         ),
         1: pack((state.cash_held_wad, 128), (state.insurance_wad, 128)),
-        2: pack((state.cash_token, 160), (state.cash_decimals, 8)),
+        2: pack((state.cash_token, 160), (state.cash_decimals, 8), (state.signer_threshold, 8)),
+        3: pack((state.borrow_index_e15, 64), (state.interest_time, 40)),
+        4: pack((state.supply_wad, 128), (state.borrow_wad, 128)),
+        5: pack((state.interest_wad, 128)),
     }
     for i, u in enumerate(state.underlyings):
-        at = _UNDERLYINGS + 3 * i
-        slots[at] = pack((u.price_wad, 88), (u.epoch, 32), (u.time, 32), (u.open_interest_wad, 104))
+        at = _UNDERLYINGS + 5 * i
+        slots[at] = pack(
+            (u.price_wad, 88),
+            (u.epoch, 32),
+            (u.time, 32),
+            (gauge.encode(u.open_interest_wad, u.stable_apart), 24),
+            (u.funding_e12, 80),
+        )
         slots[at + 1] = pack(
             (u.feed, 160), (u.feed_decimals, 8), (u.confidence_bps, 16), (u.report_nonce, 64)
         )
         slots[at + 2] = pack((u.feed_updated_at, 40), (u.report_time, 40), (u.pnl_pool_wad, 128))
+        slots[at + 3] = pack(
+            (u.open_interest_wad, 104),
+            (u.stable_price_wad, 88),
+            (u.premium_e9, 32),
+            (u.funding_time, 32),
+        )
     for j, c in enumerate(state.collaterals):
         at = _COLLATERALS + 3 * j
         slots[at] = pack((c.token, 160), (c.decimals, 8), (c.underlying, 8))

@@ -15,7 +15,7 @@ from tests.margin.worlds import WAD, World, account_id, random_world
 pytestmark = pytest.mark.chain
 
 ACCOUNT = account_id(8)
-CASH_ONLY, PERP_ONLY, PER_OPTION, PER_UNDERLYING = 8_000, 25_000, 6_800, 8_500
+CASH_ONLY, PERP_ONLY, PER_OPTION, PER_UNDERLYING = 8_000, 25_000, 6_800, 8_700
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from risk.exact.errors import ModelRevert
 from risk.exact.params import params_logic
 from risk.exact.params.risk_params import RiskParams, UnderlyingParams
-from risk.exact.state import State
+from risk.exact.state import State, World
 from tests.margin.conftest import OWNER, VaultCalls
 from tests.margin.worlds import random_world
 
@@ -156,7 +156,7 @@ def test_price_shock_stays_above_minus_one_hundred_percent() -> None:
 def test_setting_opens_a_new_epoch_of_underlyings_with_a_snapshot() -> None:
     state, params = base()
     state.underlyings[0].epoch, state.underlyings[1].epoch = 5, 0
-    params_logic.set_params(state, params.encode())
+    params_logic.set_params(state, World(), params.encode())
     assert [u.epoch for u in state.underlyings] == [6, 0]
     assert state.params == params
 
@@ -169,7 +169,7 @@ def test_encoding_round_trip(seed: int, scenarios: int) -> None:
     assert params is not None
     params_logic.validate(state, params.encode())
     assert RiskParams.decode(params.encode()) == params
-    assert len(params.encode()) == 32 * (5 + 30 + len(params.collaterals))
+    assert len(params.encode()) == 32 * (5 + 33 + 2 * len(params.collaterals) + 4)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ class Twin:
         self.state = State(owner=0, cash_token=CASH, cash_decimals=6)
         self.libraries: dict[str, str] = {}
         for name in artifacts["MarketHarness"].libraries:
-            self._deploy_library(name)
+            if name not in self.libraries:
+                self._deploy_library(name)
         self.world.vault = self.deploy("MarketHarness", CASH)
         self.gas_used = 0
         self.logs: list[dict[str, Any]] = []
@@ -193,6 +194,22 @@ class Twin:
         for f in fields:
             got = words[f.slot] >> f.shift & (1 << f.bits) - 1
             assert got == f.value % (1 << f.bits), f"{f.name}: chain {got}, model {f.value}"
+
+    def write_state(self) -> None:
+        """The whole model state into the chain's storage: what no action would reach."""
+        fields = layout.state_fields(self.state)
+        slots = sorted({f.slot for f in fields})
+        before = dict(zip(slots, self.words(slots), strict=True))
+        words = dict(before)
+        for f in fields:
+            mask = (1 << f.bits) - 1
+            words[f.slot] = words[f.slot] & ~(mask << f.shift) | (f.value & mask) << f.shift
+        vault = address(self.world.vault)
+        for slot in slots:
+            if words[slot] != before[slot]:
+                self.rpc.call(
+                    "anvil_setStorageAt", vault, f"0x{slot:064x}", f"0x{words[slot]:064x}"
+                )
 
     def refuse(self, expected: str, args: Sequence[int], outcome: ModelRevert | None) -> None:
         """Assert the outcome of an action: this error with these arguments."""
@@ -310,7 +327,7 @@ class Twin:
 def report_tuple(report: VolReport) -> tuple[Any, ...]:
     """The ABI form."""
     head = (report.underlying, report.nonce, report.timestamp, report.confidence_bps)
-    return (*head, [astuple(s) for s in report.slices])
+    return (*head, [astuple(s) for s in report.slices], report.premium_e9)
 
 
 def slice_of(day: int, **changes: int) -> Slice:
@@ -352,16 +369,19 @@ def underlying_params(**changes: Any) -> UnderlyingParams:
 
 
 def risk_params(
-    underlyings: Sequence[UnderlyingParams], collaterals: Sequence[CollateralParams] = ()
+    underlyings: Sequence[UnderlyingParams],
+    collaterals: Sequence[CollateralParams] = (),
+    **changes: Any,
 ) -> RiskParams:
     """φ = 1.3, t = 1.1."""
-    return RiskParams(
-        im_factor_bps=13_000,
-        target_bps=11_000,
-        reward_base_bps=100,
-        reward_slope_bps=1_000,
-        reward_max_bps=500,
-        weights_bps=(10_000, 10_000),
-        underlyings=tuple(underlyings),
-        collaterals=tuple(collaterals),
-    )
+    fields: dict[str, Any] = {
+        "im_factor_bps": 13_000,
+        "target_bps": 11_000,
+        "reward_base_bps": 100,
+        "reward_slope_bps": 1_000,
+        "reward_max_bps": 500,
+        "weights_bps": (10_000, 10_000),
+        "underlyings": tuple(underlyings),
+        "collaterals": tuple(collaterals),
+    }
+    return RiskParams(**{**fields, **changes})

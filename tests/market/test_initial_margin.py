@@ -12,11 +12,12 @@ from random import Random
 
 import pytest
 
+from risk.exact.accounts import account_lib
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import initial_margin, instrument_id, margin_engine
+from risk.exact.margin import initial_margin, instrument_id, margin_engine, margin_logic
 from risk.exact.market.feed_reader import OracleState
 from risk.exact.market.report_hash import VolReport
-from risk.exact.state import Account, Linear, Option
+from risk.exact.state import Account, Linear, Option, Settlement
 from tests.market.conftest import EXPIRIES, STRIKES
 from tests.market.market_twin import BROKEN, DAY, REVERTS, WAD, Twin, slice_of
 
@@ -67,7 +68,7 @@ def give(
     """Sets an account on both sides, and open interest that covers it."""
     amounts = [(collateral or {}).get(j, 0) for j in range(16)]
     a = Account(cash, amounts, [Linear(*x) for x in linear], [Option(*x) for x in options])
-    t.state.accounts[account_id] = a
+    account_lib.store(t.state, account_id, a)
     packed = [i << 224 | (s % 2**96) << 128 | q % 2**128 for i, s, q in linear]
     assert (
         t.transact(
@@ -516,3 +517,127 @@ def test_random_accounts_and_prices(priced: Twin) -> None:
         outcomes[name] = outcomes.get(name, 0) + 1
     names = ("accepted", "InsufficientMargin", "SliceStale")
     assert min(outcomes.get(name, 0) for name in names) >= 10 and bumped >= 5, (outcomes, bumped)
+
+
+# ------------------------------------------------------------- floor, unrealised profit, settlement
+
+
+def tail(t: Twin, **changes: int) -> None:
+    """Global parameters of the tail."""
+    assert t.state.params is not None
+    t.set_params(replace(t.state.params, **changes))  # type: ignore[arg-type]
+
+
+def withdraw_check(t: Twin, *ids: int) -> ModelRevert | None:
+    """As ``check``, of a withdrawal."""
+    entries = [i | margin_logic.WITHDRAWAL for i in ids]
+    return t.act(
+        lambda s, w: margin_logic.require_initial(s, w, entries), "requireInitial", entries
+    )
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_least_margin_of_an_account_with_obligations(priced: Twin, short: int) -> None:
+    """max(IM, floor): a wei of a perp needs the floor; without obligations nothing."""
+    floor = 100 * WAD
+    tail(priced, min_margin_wad=floor)
+    give(priced, ALICE, floor - short, linear=[(PERP_1, 1, -60_000)])
+    touch(priced)
+    outcome = check(priced, ALICE)
+    if short:
+        priced.refuse("InsufficientMargin", (ALICE, floor - 1, floor), outcome)
+    else:
+        assert outcome is None
+    give(priced, ALICE, 1)
+    assert check(priced, ALICE) is None
+
+
+def test_the_larger_of_floor_and_margin_counts(priced: Twin) -> None:
+    tail(priced, min_margin_wad=100 * WAD)
+    give(priced, ALICE, 101 * WAD, linear=[(PERP_1, WAD, -60_000 * WAD)])
+    im = margin_engine.compute(priced.state, ALICE, priced.state.accounts[ALICE]).im
+    assert im > 101 * WAD
+    touch(priced)
+    priced.refuse("InsufficientMargin", (ALICE, 101 * WAD, im), check(priced, ALICE))
+
+
+def test_A19_unrealised_profit_counts_up_to_the_cap_while_withdrawing(priced: Twin) -> None:
+    """Profit of 3 000 on underlying 0 (with funding), loss of 1 000 on 1: the loss is no part of
+    what is capped.  To the wei: one more in cash and the withdrawal passes.
+    """
+    cap = 500
+    tail(priced, unrealised_cap_usd=cap)
+    priced.state.underlyings[0].funding_e12 = 10 * 10**12  # longs paid 10 a unit
+    priced.write_state()
+    linear = [
+        (PERP_0, WAD, 10 * WAD),  # 3 000 − 10 + 10
+        (PERP_1, WAD // 100, -1_600 * WAD),  # 600 − 1 600
+    ]
+    give(priced, ALICE, 0, linear=linear)
+    account = priced.state.accounts[ALICE]
+    assert initial_margin.unrealised_profit(priced.state, account) == 3_000 * WAD
+    m = margin_engine.compute(priced.state, ALICE, account)
+    assert m.equity == 2_000 * WAD > m.im  # healthy, and may trade
+    touch(priced)
+    assert check(priced, ALICE) is None
+    counted = m.equity - (3_000 - cap) * WAD
+    touch(priced)
+    priced.refuse("InsufficientMargin", (ALICE, counted, m.im), withdraw_check(priced, ALICE))
+    for missing in (1, 0):
+        give(priced, ALICE, m.im - counted - missing, linear=linear)
+        touch(priced)
+        outcome = withdraw_check(priced, ALICE)
+        if missing:
+            priced.refuse("InsufficientMargin", (ALICE, m.im - 1, m.im), outcome)
+        else:
+            assert outcome is None
+
+
+def test_undrawn_claims_are_unrealised(priced: Twin) -> None:
+    """A claim without a position counts in E, and above the cap not towards a withdrawal."""
+    tail(priced, unrealised_cap_usd=1)
+    give(priced, ALICE, -10 * WAD, linear=[(PERP_1, 0, 50 * WAD)])
+    touch(priced)
+    assert check(priced, ALICE) is None
+    touch(priced)
+    outcome = withdraw_check(priced, ALICE)
+    priced.refuse("InsufficientMargin", (ALICE, -9 * WAD, 0), outcome)
+
+
+def test_each_account_is_asked_for_its_own_action(priced: Twin) -> None:
+    """The bit of a withdrawal stays with its account where others are dropped before it."""
+    tail(priced, unrealised_cap_usd=1)
+    give(priced, ALICE, 10**6 * WAD)  # no obligations
+    give(priced, BOB, -10 * WAD, linear=[(PERP_1, 0, 50 * WAD)])
+    touch(priced)
+    assert withdraw_check(priced, ALICE) is None
+    mixed = [ALICE | margin_logic.WITHDRAWAL, BOB]
+    touch(priced)
+    outcome = priced.act(
+        lambda s, w: margin_logic.require_initial(s, w, mixed), "requireInitial", mixed
+    )
+    assert outcome is None
+    mixed = [ALICE, BOB | margin_logic.WITHDRAWAL]
+    touch(priced)
+    outcome = priced.act(
+        lambda s, w: margin_logic.require_initial(s, w, mixed), "requireInitial", mixed
+    )
+    priced.refuse("InsufficientMargin", (BOB, -9 * WAD, 0), outcome)
+
+
+@pytest.mark.parametrize("held", [FUTURE_0, PERP_1])
+def test_G56_a_settled_position_comes_first(priced: Twin, held: int) -> None:
+    """SettleFirst once the price of the expiry is recorded; other positions go on."""
+    give(priced, ALICE, 10**6 * WAD, linear=[(held, WAD, 0)])
+    key = instrument_id.bucket_key(FUTURE_0)
+    priced.state.settlements[key] = Settlement(3_000 * WAD, 1, 1, 1, 3_000 * WAD, True)
+    priced.world.timestamp = instrument_id.expiry(FUTURE_0)
+    priced.write_state()
+    touch(priced)
+    assert priced.refresh(0, 1) is None
+    touch(priced)
+    outcome = check(priced, ALICE)
+    if held == FUTURE_0:
+        priced.refuse("SettleFirst", (ALICE, FUTURE_0), outcome)
+    else:
+        assert outcome is None

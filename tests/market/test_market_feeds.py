@@ -210,11 +210,7 @@ def test_C24_stale_at_the_second(market: Twin) -> None:
 def test_C26_wide_confidence_still_refreshes(market: Twin) -> None:
     """UNCERTAIN blocks new risk (InitialMargin), not the refresh that a liquidation needs."""
     market.state.underlyings[0].confidence_bps = 51
-    slot = 3  # underlying 0, slot 1: feed(160) | decimals(8) | confidence(16)
-    word = market.words([slot + 1])[0] | 51 << 168
-    market.rpc.call(
-        "anvil_setStorageAt", address(market.world.vault), hex(slot + 1), f"0x{word:064x}"
-    )
+    market.write_state()
     market.compare_state()
     market.set_feed(feed_of(market), PRICE * 2)
     assert oracle(market) == UNCERTAIN

@@ -1,6 +1,7 @@
 """Oracle state × action on the real vault, every cell of docs/market.md §2.
 
-Chain and model side by side.
+The table stands in the document, in Solidity and in Python: they are compared cell by cell, and
+what the vault does is compared with the table.  Chain and model side by side.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from risk.chain.node import project_root
 from risk.exact.errors import ModelRevert
+from risk.exact.market import oracle_matrix
 from risk.exact.market.feed_reader import OracleState
+from risk.exact.market.oracle_matrix import Action
 from risk.exact.market.report_hash import VolReport
-from tests.market.market_twin import BURNS_GAS, KEYS, key_address, report_tuple, slice_of
-from tests.support.vault_fixtures import EXPIRIES, Market
+from tests.market.market_twin import BURNS_GAS, KEYS, Twin, key_address, report_tuple, slice_of
+from tests.support.vault_fixtures import EXPIRIES, Market, params
 from tests.support.vault_twin import ALICE, BOB, CAROL, NO_LIMIT, OWNER, USD, WAD, account, iid
 
 FRESH, UNCERTAIN, STALE, HALTED = STATES = tuple(OracleState)
@@ -36,9 +40,19 @@ def bring(m: Market, state: OracleState) -> None:
         m.write_state()
 
 
-def blocked(state: OracleState) -> ModelRevert | None:
-    """What an action that needs IM on underlying 0 meets."""
-    return None if state == FRESH else ModelRevert("OracleNotUsable", (0, state))
+def blocked(action: Action) -> Callable[[OracleState], ModelRevert | None]:
+    """What ``action`` on underlying 0 meets: None where the table allows it."""
+
+    def outcome(state: OracleState) -> ModelRevert | None:
+        if oracle_matrix.allowed(action, state):
+            return None
+        return ModelRevert("OracleNotUsable", (0, state))
+
+    return outcome
+
+
+def no(state: OracleState) -> None:
+    """Not asked: no market's state matters."""
 
 
 def unusable(state: OracleState) -> ModelRevert | None:
@@ -99,6 +113,23 @@ def withdraw_mixed(m: Market, state: OracleState) -> Any:
     return m.do(CAROL, "withdraw", C, m.cash, USD, key_address(CAROL))
 
 
+def observe(m: Market, state: OracleState) -> Any:
+    """The settlement price of the first expiry of underlying 0, within its window."""
+    m.set_params(params(settle_window_seconds=7_200, settle_min_observations=3))
+    m.world.timestamp = iid.expiry(CALL) - 7_000
+    bring(m, state)
+    return m.do(OWNER, "observe", 0, EXPIRIES[0])
+
+
+def liquidate(m: Market, state: OracleState) -> Any:
+    """Alice with next to no cash, by Carol."""
+    m.state.accounts[A].cash_wad = 100 * WAD
+    m.settle_totals()
+    m.write_state()
+    outcome = m.do(CAROL, "liquidate", A, C, WAD // 10, NO_LIMIT)
+    return None if isinstance(outcome, tuple) else outcome
+
+
 def borrow_on_collateral(m: Market, state: OracleState) -> Any:
     """A loan against collateral of underlying 0: exposed without any position."""
     identity = account(CAROL, 2)
@@ -106,31 +137,75 @@ def borrow_on_collateral(m: Market, state: OracleState) -> Any:
     return m.do(CAROL, "withdraw", identity, m.cash, USD, key_address(CAROL))
 
 
+IN_TABLE: dict[str, tuple[Action, Callable[[Market, OracleState], Any]]] = {
+    "deposit cash": (Action.DEPOSIT, lambda m, _: m.do(ALICE, "deposit", A, m.cash, USD)),
+    "deposit collateral": (Action.DEPOSIT, lambda m, _: m.do(ALICE, "deposit", A, m.weth, WAD)),
+    "withdraw": (Action.WITHDRAW, lambda m, s: failure(withdraw(ALICE, A)(m, s))),
+    "borrow": (Action.WITHDRAW, lambda m, s: failure(borrow_on_collateral(m, s))),
+    "increase": (Action.INCREASE, lambda m, _: m.trade(ALICE, BOB, PERP, WAD, 3_000 * WAD)),
+    "reduce": (Action.REDUCE, lambda m, _: m.trade(BOB, ALICE, PERP, WAD // 2, 3_000 * WAD)),
+    "liquidate": (Action.LIQUIDATE, liquidate),
+    "observe": (Action.SETTLE, observe),
+}
+"""What the table speaks of: the outcome is None or the refusal."""
+
+
+def failure(outcome: Any) -> ModelRevert | None:
+    return outcome if isinstance(outcome, ModelRevert) else None
+
+
 ACTIONS: dict[str, tuple[Callable[[Market, OracleState], Any], Callable[[OracleState], Any]]] = {
-    "deposit cash": (lambda m, _: m.do(ALICE, "deposit", A, m.cash, USD), lambda _: None),
-    "deposit collateral": (lambda m, _: m.do(ALICE, "deposit", A, m.weth, WAD), lambda _: None),
     "realise": (lambda m, _: int(isinstance(m.do(OWNER, "realizePnl", A), int)), lambda _: 1),
-    "fund insurance": (lambda m, _: m.do(ALICE, "fundInsurance", USD), lambda _: None),
-    "compute arrays": (lambda m, _: m.do(OWNER, "computeArrays", [CALL]), lambda _: None),
+    "fund insurance": (lambda m, _: m.do(ALICE, "fundInsurance", USD), no),
+    "compute arrays": (lambda m, _: m.do(OWNER, "computeArrays", [CALL]), no),
     "refresh": (refresh, unusable),
     "report": (submit, unusable),
-    "withdraw, exposed": (withdraw(ALICE, A), lambda s: blocked(s) or USD),
     "withdraw, no obligations": (withdraw(CAROL, C), lambda _: USD),
     "withdraw, exposed to another": (withdraw_mixed, lambda _: USD),
-    "borrow against collateral": (borrow_on_collateral, lambda s: blocked(s) or USD),
-    "increase": (lambda m, _: m.trade(ALICE, BOB, PERP, WAD, 3_000 * WAD), blocked),
-    "reduce": (lambda m, _: m.trade(BOB, ALICE, PERP, WAD // 2, 3_000 * WAD), blocked),
     "fill another underlying": (
         lambda m, _: m.trade(ALICE, BOB, BTC_PERP, WAD // 10, 60_000 * WAD),
-        blocked,  # both hold underlying 0, and their margin is one number
+        blocked(Action.INCREASE),  # both hold underlying 0, and their margin is one number
     ),
 }
 
 
+def test_C24_one_table_in_three_places(market: Twin) -> None:
+    """Document, Solidity and Python agree in each of the 24 cells."""
+    lines = (project_root() / "docs" / "market.md").read_text(encoding="utf-8").splitlines()
+    rows = {cells[0]: cells[1:] for cells in map(cells_of, lines) if cells[0] in Action.__members__}
+    header = next(cells_of(line) for line in lines if line.startswith("| action |"))
+    assert header[1 : len(STATES) + 1] == [s.name for s in STATES]
+    assert list(rows) == [a.name for a in Action]
+    for action in Action:
+        for state in STATES:
+            written = {"yes": True, "no": False}[rows[action.name][state]]
+            assert written == oracle_matrix.allowed(action, state), (action, state)
+            assert market.view("allowed", action, state) == [written], (action, state)
+
+
+def cells_of(line: str) -> list[str]:
+    """Cells of a line of a table; one empty cell for any other line."""
+    return [c.strip() for c in line.strip("|").split("|")] if line.startswith("|") else [""]
+
+
+def test_C24_every_row_of_the_table_is_tried() -> None:
+    assert {action for action, _ in IN_TABLE.values()} == set(Action)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", IN_TABLE)
+def test_C24_table(vault: Market, name: str, state: OracleState) -> None:
+    """The vault does what the table says."""
+    action, run = IN_TABLE[name]
+    holding(vault)
+    bring(vault, state)
+    assert run(vault, state) == blocked(action)(state)
+
+
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("action", ACTIONS)
-def test_C24_matrix(vault: Market, action: str, state: OracleState) -> None:
-    """Every cell but liquidation."""
+def test_C24_around_the_table(vault: Market, action: str, state: OracleState) -> None:
+    """What asks no market, what asks it for its own reasons, and who is not exposed."""
     run, expected = ACTIONS[action]
     holding(vault)
     bring(vault, state)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from risk.exact.margin import array_logic
 from risk.exact.params import params_logic
-from risk.exact.state import State, Underlying
+from risk.exact.state import State, Underlying, World
 from risk.quant import archetypes
 from risk.quant.data import PriceTable
 from risk.quant.errors import FitError, QuantError
@@ -222,7 +222,7 @@ def test_summary_of_a_case_by_hand() -> None:
 def test_parameters_are_accepted_and_round_against_the_account(calibrated: Calibration) -> None:
     params = exact.quantised(calibrated.scenarios, calibrated.scale, exact.Policy())
     state = State(1, 2, 6, underlyings=[Underlying(feed=5, feed_decimals=8) for _ in range(2)])
-    params_logic.set_params(state, params.blob)
+    params_logic.set_params(state, World(), params.blob)
     assert state.params == params
     x, v = factors.shocks(calibrated.scenarios.shapes, calibrated.scale)
     for u, item in enumerate(params.underlyings):

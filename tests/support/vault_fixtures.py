@@ -93,6 +93,12 @@ def _market() -> Market:
     node.start()
     m = Market(node.rpc(), compile_vault())
     m.node = node  # type: ignore[attr-defined]
+    furnish(m)
+    return m
+
+
+def furnish(m: Market) -> None:
+    """Two underlyings, three collaterals, two expiries, signers, parameters, reports, money."""
     for u, price in enumerate(PRICES):
         feed = m.new_feed(8, price * 10**8)
         assert m.do(OWNER, "listUnderlying", feed) == u
@@ -114,7 +120,6 @@ def _market() -> Market:
         m.give(m.weth, key, 10**4 * 10**18)
         m.give(m.wbtc, key, 10**3 * 10**8)
         m.give(m.coin, key, 10**6 * 10**6)
-    return m
 
 
 @pytest.fixture
@@ -130,4 +135,14 @@ def market() -> Iterator[Market]:
     m.restore(saved)
 
 
-__all__ = ["CAPS", "DAY", "EXPIRIES", "PRICES", "STRIKES", "Market", "market", "params"]
+__all__ = [
+    "CAPS",
+    "DAY",
+    "EXPIRIES",
+    "PRICES",
+    "STRIKES",
+    "Market",
+    "furnish",
+    "market",
+    "params",
+]

@@ -105,7 +105,7 @@ def test_blob_and_fields_must_agree(document: dict[str, Any]) -> None:
         ("{", "no JSON"),
         ('{"version": "0.9"}', "version is '0.9'"),
         ("[]", "version is None"),
-        ('{"version": "1.0"}', "cases"),
+        ('{"version": "1.1"}', "cases"),
     ],
 )
 def test_bad_files_are_named(tmp_path: Path, text: str, message: str) -> None:

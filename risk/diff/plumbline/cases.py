@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
+from risk.diff.plumbline import ledger
 from risk.diff.plumbline.chain import ADMIN
 from risk.diff.plumbline.draw import chance, log_int, weighted
 from risk.diff.plumbline.portfolio import (
@@ -18,6 +19,7 @@ from risk.diff.plumbline.portfolio import (
     set_health,
     underlyings_of,
 )
+from risk.diff.plumbline.tails import draw_tails
 from risk.diff.plumbline.world import WorldSpec, make_world, to_state
 from risk.exact.state import Account, State, World
 
@@ -76,7 +78,9 @@ def make_case(seed: int, index: int) -> MarginCase:
     rng = Random(f"case {seed} {index}")
     count = position_count(rng)
     spec = make_world(rng, capacity=count)
+    draw_tails(rng, spec)
     state, world = to_state(spec, rng, ADMIN)
+    ledger.before_accounts(rng, spec, state)
     account, liquidator = ACCOUNT_OWNER << 8 | rng.randrange(3), LIQUIDATOR_OWNER << 8
     state.accounts[account] = make_account(rng, spec, count)
     state.accounts[liquidator] = _liquidator(rng, spec, state, account)
@@ -86,11 +90,13 @@ def make_case(seed: int, index: int) -> MarginCase:
         boundary = move_to_boundary(rng, state, account)
     elif chance(rng, 75):
         set_health(rng, state, account)
+    ledger.after_accounts(rng, spec, state, world, bool(boundary) or chance(rng, 30))
     state.cash_held_wad = _held(state)
     _live_market(rng, spec, state, world)
     sender, fraction, limit = _call(rng, liquidator)
     target = account if chance(rng, 1) else liquidator
     tags = _tags(spec, state, account, boundary)
+    tags |= {f"tail: {name}" for name, value in vars(spec.params.tail).items() if value}
     return MarginCase(
         seed, index, tags, spec, state, world, account, target, sender, fraction, limit, boundary
     )

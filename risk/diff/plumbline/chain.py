@@ -14,6 +14,7 @@ from risk.chain.abi import Errors, Function, codec, functions
 from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.node import Anvil, project_root
 from risk.chain.rpc import Rpc, from_hex, to_hex
+from risk.chain.vault_abi import vault_abi
 from risk.diff.adapter import Outcome
 from risk.errors import ChainError
 
@@ -116,7 +117,7 @@ class Chain:
         """Compile, start the node, deploy the libraries of the vault."""
         self.artifacts = load_artifacts(self.root)
         self.errors = Errors(a.abi for a in self.artifacts.values())
-        self.vault_functions = functions(self.artifacts["IVault"].abi)
+        self.vault_functions = functions(vault_abi(self.artifacts, "IVault"))
         self.reader = functions(self.artifacts["BatchReader"].abi)["read"]
         self.node.start()
         self.rpc = self.node.rpc()

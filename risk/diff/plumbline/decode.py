@@ -8,7 +8,17 @@ from collections.abc import Mapping
 
 from risk.chain.keccak import keccak, mapping_slot
 from risk.diff.plumbline import layout
-from risk.exact.state import Account, Bucket, Collateral, Linear, Option, State, Underlying
+from risk.exact.market import gauge
+from risk.exact.state import (
+    Account,
+    Bucket,
+    Collateral,
+    Linear,
+    Option,
+    Settlement,
+    State,
+    Underlying,
+)
 
 
 class WordReader:
@@ -35,7 +45,7 @@ def decode_state(template: State, words: Mapping[int, int]) -> State:
     """
     r = WordReader(words, layout.STATE_SLOT)
     r.take(168)
-    underlyings, collaterals, threshold = r.take(8), r.take(8), r.take(8)
+    underlyings, collaterals, mode, supply_index = r.take(8), r.take(8), r.take(8), r.take(64)
     totals = WordReader(words, layout.STATE_SLOT + 1)
     cash = WordReader(words, layout.STATE_SLOT + 2)
     state = State(
@@ -45,8 +55,13 @@ def decode_state(template: State, words: Mapping[int, int]) -> State:
         params=template.params,
     )
     state.cash_held_wad, state.insurance_wad = totals.take(128), totals.take(128)
-    state.signer_threshold = threshold
-    state.underlyings = [_underlying(words, layout.UNDERLYINGS + 3 * u) for u in range(underlyings)]
+    state.signer_threshold = cash.take(8)
+    state.winding_down, state.supply_index_e15 = bool(mode), supply_index
+    _cash_market(state, words)
+    state.underlyings = [
+        _underlying(words, layout.UNDERLYINGS + layout.UNDERLYING_SLOTS * u)
+        for u in range(underlyings)
+    ]
     state.collaterals = [_collateral(words, layout.COLLATERALS + 3 * j) for j in range(collaterals)]
     state.accounts = {
         i: decode_account(words, mapping_slot(i, layout.ACCOUNTS)) for i in template.accounts
@@ -60,21 +75,54 @@ def decode_state(template: State, words: Mapping[int, int]) -> State:
             state.filled_wad[order] = filled
         if r.take(1):
             state.cancelled.add(order)
+    for instrument in template.open_interest:
+        slot = mapping_slot(instrument, layout.OPEN_INTEREST)
+        state.open_interest[instrument] = words.get(slot, 0)
+    for key in template.settlements:
+        state.settlements[key] = _settlement(words, mapping_slot(key, layout.SETTLEMENTS))
+    for account_id, operator in template.operators:
+        slot = mapping_slot(operator, mapping_slot(account_id, layout.OPERATORS))
+        state.operators[account_id, operator] = words.get(slot, 0)
+    for account_id in template.min_nonce:
+        state.min_nonce[account_id] = words.get(mapping_slot(account_id, layout.MIN_NONCE), 0)
+    state.deferred = [0] * min(words.get(layout.DEFERRED, 0), 256)
     count = words.get(layout.SIGNER_LIST, 0)
     first = int.from_bytes(keccak(layout.SIGNER_LIST.to_bytes(32, "big")), "big")
     state.signers = [words.get(first + i, 0) for i in range(min(count, 256))]
     return state
 
 
-def _underlying(words: Mapping[int, int], slot: int) -> Underlying:
-    a, b, c = (WordReader(words, slot + i) for i in range(3))
-    item = Underlying(feed=b.take(160), feed_decimals=b.take(8))
-    item.price_wad, item.epoch, item.time, item.open_interest_wad = (
-        a.take(88),
-        a.take(32),
-        a.take(32),
-        a.take(104),
+def _cash_market(state: State, words: Mapping[int, int]) -> None:
+    r = WordReader(words, layout.STATE_SLOT + 3)
+    state.borrow_index_e15, state.interest_time = r.take(64), r.take(40)
+    state.wind_down_time, state.cash_withdrawn_wad = r.take(40), r.take(112)
+    r = WordReader(words, layout.STATE_SLOT + 4)
+    state.supply_wad, state.borrow_wad = r.take(128), r.take(128)
+    r = WordReader(words, layout.STATE_SLOT + 5)
+    state.interest_wad, state.cash_withdrawn_time = r.take_signed(128), r.take(40)
+    r = WordReader(words, layout.STATE_SLOT + 6)
+    state.insurance_paid_wad, state.insurance_paid_time = r.take(128), r.take(40)
+    state.sequencer_feed = WordReader(words, layout.STATE_SLOT + 7).take(160)
+
+
+def _settlement(words: Mapping[int, int], slot: int) -> Settlement:
+    r = WordReader(words, slot)
+    return Settlement(
+        r.take(88), r.take(16), r.take(32), r.take(24), r.take(88), settled=bool(r.take(8))
     )
+
+
+def _underlying(words: Mapping[int, int], slot: int) -> Underlying:
+    a, b, c, d, e = (WordReader(words, slot + i) for i in range(5))
+    item = Underlying(feed=b.take(160), feed_decimals=b.take(8))
+    item.price_wad, item.epoch, item.time, word = a.take(88), a.take(32), a.take(32), a.take(24)
+    item.stable_apart, item.funding_e12 = gauge.stable_apart(word), a.take_signed(80)
+    item.open_interest_wad, item.stable_price_wad = d.take(104), d.take(88)
+    item.premium_e9, item.funding_time = d.take_signed(32), d.take(32)
+    item.previous_price_wad, item.previous_time = e.take(88), e.take(32)
+    item.reduce_only_until = e.take(32)
+    if word != gauge.encode(item.open_interest_wad, item.stable_apart):
+        item.open_interest_wad = -1 - item.open_interest_wad  # the gauge contradicts: must show
     item.confidence_bps, item.report_nonce = b.take(16), b.take(64)
     item.feed_updated_at, item.report_time, item.pnl_pool_wad = c.take(40), c.take(40), c.take(128)
     return item
@@ -84,8 +132,9 @@ def _collateral(words: Mapping[int, int], slot: int) -> Collateral:
     a, b, c = (WordReader(words, slot + i) for i in range(3))
     item = Collateral(token=a.take(160), decimals=a.take(8), underlying=a.take(8))
     item.rate_feed_decimals, item.rate_updated_at = a.take(8), a.take(40)
+    item.withdrawn_time = a.take(32)
     item.rate_feed, item.rate_wad = b.take(160), b.take(96)
-    item.total_held = c.take(128)
+    item.total_held, item.withdrawn = c.take(128), c.take(128)
     return item
 
 
@@ -107,6 +156,8 @@ def decode_account(words: Mapping[int, int], slot: int) -> Account:
     r = WordReader(words, slot)
     item = Account(cash_wad=r.take_signed(128))
     mask, linear, options = r.take(16), r.take(8), r.take(8)
+    item.interest_index, item.margin_call = r.take(63), bool(r.take(1))
+    item.flagged_at = r.take(32)
     for j in range(8):
         pair = WordReader(words, slot + 1 + j)
         item.collateral[2 * j], item.collateral[2 * j + 1] = pair.take(128), pair.take(128)

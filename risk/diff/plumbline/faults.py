@@ -234,7 +234,7 @@ FAULTS: tuple[Fault, ...] = (
         "fraction",
         slice_math,
         "reward_wad",
-        _instead(lambda base, slope, top, hf: min(base, top) * 10**14),
+        _instead(lambda base, slope, top, hf, growth=0: min(top * 10**14, base * 10**14 + growth)),
     ),
     Fault(
         "a loan is no obligation",

@@ -12,11 +12,21 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from risk.chain.keccak import keccak, mapping_slot
-from risk.exact.state import Account, Bucket, Collateral, Feed, State, Underlying
+from risk.exact.market import gauge
+from risk.exact.state import (
+    Account,
+    Bucket,
+    Collateral,
+    Feed,
+    Settlement,
+    State,
+    Underlying,
+)
 
 STATE_SLOT = 0  # `VaultStorage.State internal $` is the first variable of the vault
-UNDERLYINGS = 3
-COLLATERALS = UNDERLYINGS + 3 * 16
+UNDERLYINGS = 8
+UNDERLYING_SLOTS = 5
+COLLATERALS = UNDERLYINGS + UNDERLYING_SLOTS * 16
 ACCOUNTS = COLLATERALS + 3 * 16
 BUCKETS = ACCOUNTS + 1
 STRIKES = ACCOUNTS + 2
@@ -24,6 +34,11 @@ TOKEN_INDEX = ACCOUNTS + 3
 ORDERS = ACCOUNTS + 4
 IS_SIGNER = ACCOUNTS + 5
 SIGNER_LIST = ACCOUNTS + 6
+OPEN_INTEREST = ACCOUNTS + 7
+SETTLEMENTS = ACCOUNTS + 8
+OPERATORS = ACCOUNTS + 9
+MIN_NONCE = ACCOUNTS + 10
+DEFERRED = ACCOUNTS + 11
 
 ARRAYS_SLOT = (int.from_bytes(keccak(b"plumbline.scenario.arrays"), "big") >> 160) << 160
 TAG_PERIOD = 2**24 - 1
@@ -96,7 +111,8 @@ def state_fields(state: State) -> list[Field]:
             ("lock", 8, LOCK_OPEN),
             ("underlyingCount", 8, len(state.underlyings)),
             ("collateralCount", 8, len(state.collaterals)),
-            ("signerThreshold", 8, state.signer_threshold),
+            ("mode", 8, int(state.winding_down)),
+            ("supplyIndexE15", 64, state.supply_index_e15),
         )
     )[1:]
     out += _record(
@@ -110,12 +126,14 @@ def state_fields(state: State) -> list[Field]:
         STATE_SLOT + 2,
         ("cashToken", 160, state.cash_token),
         ("cashDecimals", 8, state.cash_decimals),
+        ("signerThreshold", 8, state.signer_threshold),
     )
+    out += cash_market_fields(state)
     out += _record(
         "tokenIndex(cash)", mapping_slot(state.cash_token, TOKEN_INDEX), ("index", 256, UINT256_MAX)
     )
     for u, underlying in enumerate(state.underlyings):
-        out += underlying_fields(f"underlying[{u}]", underlying, UNDERLYINGS + 3 * u)
+        out += underlying_fields(f"underlying[{u}]", underlying, UNDERLYINGS + UNDERLYING_SLOTS * u)
     for j, collateral in enumerate(state.collaterals):
         out += collateral_fields(f"collateral[{j}]", collateral, COLLATERALS + 3 * j)
         out += _record(
@@ -139,18 +157,78 @@ def state_fields(state: State) -> list[Field]:
             ("filledWad", 255, state.filled_wad.get(order, 0)),
             ("cancelled", 1, int(order in state.cancelled)),
         )
+    for instrument, open_interest in state.open_interest.items():
+        slot = mapping_slot(instrument, OPEN_INTEREST)
+        out += _record(f"openInterest[{instrument:#010x}]", slot, ("wad", 256, open_interest))
+    for key, settlement in state.settlements.items():
+        slot = mapping_slot(key, SETTLEMENTS)
+        out += settlement_fields(f"settlement[{key:#x}]", settlement, slot)
+    for (account_id, operator), rights in state.operators.items():
+        slot = mapping_slot(operator, mapping_slot(account_id, OPERATORS))
+        out += _record(f"operator[{account_id:#x}][{operator:#x}]", slot, ("rights", 256, rights))
+    for account_id, nonce in state.min_nonce.items():
+        slot = mapping_slot(account_id, MIN_NONCE)
+        out += _record(f"minNonce[{account_id:#x}]", slot, ("nonce", 256, nonce))
+    out += _record("deferred", DEFERRED, ("length", 256, len(state.deferred)))
     return out + list(signer_fields(state.signers))
 
 
+def cash_market_fields(state: State) -> Iterator[Field]:
+    """Slots 3 to 7 of the vault."""
+    yield from _record(
+        "vault",
+        STATE_SLOT + 3,
+        ("borrowIndexE15", 64, state.borrow_index_e15),
+        ("interestTime", 40, state.interest_time),
+        ("windDownTime", 40, state.wind_down_time),
+        ("cashWithdrawnWad", 112, state.cash_withdrawn_wad),
+    )
+    yield from _record(
+        "vault",
+        STATE_SLOT + 4,
+        ("supplyWad", 128, state.supply_wad),
+        ("borrowWad", 128, state.borrow_wad),
+    )
+    yield from _record(
+        "vault",
+        STATE_SLOT + 5,
+        ("interestWad", -128, state.interest_wad),
+        ("cashWithdrawnTime", 40, state.cash_withdrawn_time),
+    )
+    yield from _record(
+        "vault",
+        STATE_SLOT + 6,
+        ("insurancePaidWad", 128, state.insurance_paid_wad),
+        ("insurancePaidTime", 40, state.insurance_paid_time),
+    )
+    yield from _record("vault", STATE_SLOT + 7, ("sequencerFeed", 160, state.sequencer_feed))
+
+
+def settlement_fields(name: str, item: Settlement, slot: int) -> Iterator[Field]:
+    """One word."""
+    yield from _record(
+        name,
+        slot,
+        ("priceWad", 88, item.price_wad),
+        ("observations", 16, item.observations),
+        ("lastTime", 32, item.last_time),
+        ("weight", 24, item.weight),
+        ("meanWad", 88, item.mean_wad),
+        ("settled", 8, int(item.settled)),
+    )
+
+
 def underlying_fields(name: str, item: Underlying, slot: int) -> Iterator[Field]:
-    """Three words."""
+    """Five words."""
+    word = gauge.encode(item.open_interest_wad, item.stable_apart)
     yield from _record(
         name,
         slot,
         ("priceWad", 88, item.price_wad),
         ("epoch", 32, item.epoch),
         ("time", 32, item.time),
-        ("openInterestWad", 104, item.open_interest_wad),
+        ("gauge", 24, word),
+        ("fundingE12", -80, item.funding_e12),
     )
     yield from _record(
         name,
@@ -167,6 +245,21 @@ def underlying_fields(name: str, item: Underlying, slot: int) -> Iterator[Field]
         ("reportTime", 40, item.report_time),
         ("pnlPoolWad", 128, item.pnl_pool_wad),
     )
+    yield from _record(
+        name,
+        slot + 3,
+        ("openInterestWad", 104, item.open_interest_wad),
+        ("stablePriceWad", 88, item.stable_price_wad),
+        ("premiumE9", -32, item.premium_e9),
+        ("fundingTime", 32, item.funding_time),
+    )
+    yield from _record(
+        name,
+        slot + 4,
+        ("previousPriceWad", 88, item.previous_price_wad),
+        ("previousTime", 32, item.previous_time),
+        ("reduceOnlyUntil", 32, item.reduce_only_until),
+    )
 
 
 def collateral_fields(name: str, item: Collateral, slot: int) -> Iterator[Field]:
@@ -179,11 +272,14 @@ def collateral_fields(name: str, item: Collateral, slot: int) -> Iterator[Field]
         ("underlying", 8, item.underlying),
         ("rateFeedDecimals", 8, item.rate_feed_decimals),
         ("rateUpdatedAt", 40, item.rate_updated_at),
+        ("withdrawnTime", 32, item.withdrawn_time),
     )
     yield from _record(
         name, slot + 1, ("rateFeed", 160, item.rate_feed), ("rateWad", 96, item.rate_wad)
     )
-    yield from _record(name, slot + 2, ("totalHeld", 128, item.total_held))
+    yield from _record(
+        name, slot + 2, ("totalHeld", 128, item.total_held), ("withdrawn", 128, item.withdrawn)
+    )
 
 
 def bucket_fields(name: str, item: Bucket, slot: int) -> Iterator[Field]:
@@ -220,6 +316,9 @@ def account_fields(name: str, item: Account, slot: int) -> Iterator[Field]:
         ("collateralMask", 16, mask),
         ("linearCount", 8, len(item.linear)),
         ("optionCount", 8, len(item.options)),
+        ("interestIndexE15", 63, item.interest_index),
+        ("marginCall", 1, int(item.margin_call)),
+        ("flaggedAt", 32, item.flagged_at),
     )
     for j, amount in enumerate(item.collateral):
         yield Field(f"{name}.collateral[{j}]", slot + 1 + j // 2, 128 * (j % 2), 128, False, amount)

@@ -1,37 +1,24 @@
-"""Proposals about the market: feed moves, refreshes, reports, arrays, time."""
+"""Proposals about the market: feed moves, outages, refreshes, reports, arrays, time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
 
+from risk.diff.plumbline.action import VaultAction
+from risk.diff.plumbline.base import STRANGER, Base, Step, positions
 from risk.diff.plumbline.chain import ADMIN
 from risk.diff.plumbline.draw import chance, near, weighted
-from risk.diff.plumbline.setup import ActionMaker, Deployment, slice_of
+from risk.diff.plumbline.setup import slice_of
 from risk.diff.plumbline.world import DAY, E9, YEAR, BucketSpec, make_svi
 from risk.exact.market.report_hash import Slice
 
-if TYPE_CHECKING:
-    from risk.diff.plumbline.session import VaultAction, VaultSession
-
 WAD = 10**18
-STRANGER = 0x57A46E2
 
 
-class MarketProposals:
-    """What anybody may do about prices; ``next`` holds what a proposal wants to follow."""
-
-    def __init__(self, session: VaultSession) -> None:
-        self.session = session
-        self.make = ActionMaker(session)
-        self.next: list[Callable[[Random], VaultAction]] = []
-
-    @property
-    def _d(self) -> Deployment:
-        return self.session.deployment
+class MarketProposals(Base):
+    """What anybody may do about prices."""
 
     def price(self, rng: Random, bad: bool) -> VaultAction:
         """A move of an index feed, small or large; bad: an absurd answer.  A rate feed
@@ -42,6 +29,11 @@ class MarketProposals:
             return self._rate(rng, bad)
         u = rng.randrange(len(d.feeds))
         feed = self.session.vault.world.feeds[d.feeds[u]]
+        if feed.reverts:
+            return self.make.outage(d.feeds[u], False)
+        if bad and chance(rng, 20):
+            self.then(self.anything, self.anything, lambda r: self.make.outage(d.feeds[u], False))
+            return self.make.outage(d.feeds[u], True)
         base = d.spec.underlyings[u].answer
         permille = weighted(
             rng, [(rng.randint(-5, 5), 3), (rng.randint(-60, 60), 4), (rng.randint(-450, 600), 3)]
@@ -53,7 +45,9 @@ class MarketProposals:
             answer = rng.choice([0, -1, -(2**255), 2**255 - 1])
         elif feed.answer <= 0 or feed.answer > 50 * base:
             answer = base
-        return self.make.feed(u, answer, weighted(rng, [(1, 3), (rng.randint(2, 600), 2)]))
+        wait = weighted(rng, [(1, 3), (rng.randint(2, 600), 2)])
+        age = rng.choice([-5, 100, 4_000, 10**6]) if bad and chance(rng, 30) else 0
+        return self.make.feed(u, answer, wait, age=age)
 
     def refresh_of(self, chosen: list[int]) -> VaultAction:
         return self.make.vault(
@@ -66,29 +60,12 @@ class MarketProposals:
         )
 
     def _rate(self, rng: Random, bad: bool) -> VaultAction:
-        from risk.diff.plumbline.session import VaultAction
-
         d = self._d
         j = rng.choice(sorted(d.rate_feeds))
-        feed, time = d.rate_feeds[j], self.session.now + 1
         answer = (
             0 if bad and chance(rng, 50) else near(rng, d.spec.collaterals[j].rate_answer, 30_000)
         )
-
-        def on_model(vault: Any) -> None:
-            vault.world.feeds[feed].answer = answer
-            vault.world.feeds[feed].updated_at = time
-
-        return VaultAction(
-            "rate",
-            f"collateral {j} = {answer}",
-            ADMIN,
-            time,
-            d.feed_functions["set"],
-            (answer, time),
-            on_model,
-            feed,
-        )
+        return self.make.any_feed("rate", f"collateral {j} = {answer}", d.rate_feeds[j], answer)
 
     def refresh(self, rng: Random, bad: bool) -> VaultAction:
         """Some or all underlyings, due or not; bad: an unknown one, or one twice."""
@@ -109,7 +86,8 @@ class MarketProposals:
         alive = [b for b in d.spec.underlyings[u].buckets if b.expiry > now + 1]
         slices = [self._new_slice(rng, b, now) for b in alive if chance(rng, 80)]
         signers = d.signers[: d.threshold] if chance(rng, 70) else list(d.signers)
-        confidence = 10 if chance(rng, 93) else 501
+        confidence = 10 if chance(rng, 95) else 501
+        premium = rng.choice([0, rng.randint(-(10**8), 10**8), rng.choice([-1, 1]) * (2**31 - 1)])
         if bad:
             kind = rng.randrange(9)
             if kind == 0:
@@ -128,7 +106,9 @@ class MarketProposals:
                 u, nonce = len(d.feeds), 10**6
             elif slices:
                 slices[-1] = self._bad_slice(rng, slices[-1])
-        return self.make.report(u, nonce, slices, signers, time=stamp, confidence=confidence)
+        return self.make.report(
+            u, nonce, slices, signers, time=stamp, confidence=confidence, premium=premium
+        )
 
     def _new_slice(self, rng: Random, bucket: BucketSpec, now: int) -> Slice:
         old = slice_of(bucket)
@@ -168,7 +148,7 @@ class MarketProposals:
 
     def arrays(self, rng: Random, bad: bool) -> VaultAction:
         """Arrays of some options; bad: something that is no listed option."""
-        options = [i for i in self._d.spec.instruments() if i >> 26 & 3 >= 2]
+        options = self.session.instruments(options=True)
         ids = rng.sample(options, min(len(options), rng.randint(1, 12)))
         if bad:
             ids.insert(
@@ -186,15 +166,85 @@ class MarketProposals:
 
     def wait(self, rng: Random, bad: bool) -> VaultAction:
         """Time passes: minutes to days, across expiries (a feed update carries the block); then the
-        other feeds follow.
+        other feeds and the reports follow.
         """
-        self.next = [
-            partial(self._follow, u) for u in range(1, len(self._d.feeds)) if chance(rng, 70)
-        ]
+        steps = self.fresh_steps(rng)
+        self.then(*(step for step in steps if not bad or chance(rng, 50)))
         return self._same_price(0, rng.choice([300, 3_600, DAY, 3 * DAY, 10 * DAY]))
 
-    def _follow(self, u: int, rng: Random) -> VaultAction:
+    def fresh_steps(self, rng: Random) -> list[Step]:
+        """Every feed answers anew and every market that somebody holds gets a report."""
+        del rng
+        steps: list[Step] = [partial(self._follow, u) for u in range(len(self._d.feeds))]
+        return steps + [partial(self._report_if_stale, u) for u in range(len(self._d.feeds))]
+
+    def _follow(self, u: int, rng: Random) -> VaultAction | None:
+        """Only where the feed is older than half of what is accepted."""
+        feed = self.session.vault.world.feeds[self._d.feeds[u]]
+        p = self._params
+        limit = p.underlyings[u].max_age_seconds if p and u < len(p.underlyings) else 600
+        skew = p.underlyings[u].max_skew_seconds if p and u < len(p.underlyings) else 600
+        if self.session.now - feed.updated_at < min(limit // 2, max(1, skew - 3)):
+            return None
+        del rng
         return self._same_price(u)
+
+    def _report_if_stale(self, u: int, rng: Random) -> VaultAction | None:
+        """Only where somebody holds futures or options of it whose slice is old."""
+        p, now = self._params, self.session.now
+        if p is None or u >= len(p.underlyings):
+            return None
+        held = {
+            x.instrument >> 28 << 16 | x.instrument >> 10 & 0xFFFF
+            for a in self._state.accounts.values()
+            for x in positions(a)
+            if x.instrument >> 26 & 3 and x.instrument >> 28 == u
+        }
+        limit = p.underlyings[u].max_age_seconds // 2
+        stale = [k for k in held if now - self._state.buckets[k].report_time > limit]
+        alive = [k for k in stale if (k & 0xFFFF) * DAY + 28_800 > now]
+        return self.full_report(rng, u) if alive else None
+
+    def full_report(self, rng: Random, u: int, **changes: int) -> VaultAction:
+        """A good report of every expiry that is still alive."""
+        d, now = self._d, self.session.now
+        last = self._state.underlyings[u]
+        alive = [b for b in d.spec.underlyings[u].buckets if b.expiry > now + 1]
+        slices = [self._new_slice(rng, b, now) for b in alive]
+        premium = changes.get("premium", rng.randint(-(10**7), 10**7))
+        stamp = changes.get("time", max(now, last.report_time + 1))
+        signers = d.signers[: d.threshold]
+        return self.make.report(
+            u, last.report_nonce + 1, slices, signers, time=stamp, premium=premium
+        )
+
+    def sequencer(self, rng: Random, bad: bool) -> VaultAction:
+        """The uptime feed: in use or not, down, back."""
+        d, state = self._d, self._state
+        if not state.sequencer_feed and chance(rng, 70):
+            return self.use_sequencer(d.sequencer)
+        feed = self.session.vault.world.feeds[d.sequencer]
+        if bad:
+            if chance(rng, 50):
+                return self.use_sequencer(rng.choice([0, STRANGER, d.sequencer]), STRANGER)
+            return self.make.outage(d.sequencer, not feed.reverts)
+        if feed.reverts:
+            return self.make.outage(d.sequencer, False)
+        up = rng.choice([0, 0, 1])
+        age = rng.choice([0, 100, 4_000, 10**6])
+        text = "down" if up else f"up since {age} s"
+        return self.make.any_feed("sequencer", text, d.sequencer, up, age=age)
+
+    def use_sequencer(self, feed: int, sender: int = ADMIN) -> VaultAction:
+        """The call itself."""
+        return self.make.vault(
+            "setSequencerFeed",
+            f"{feed:#x}",
+            sender,
+            "setSequencerFeed",
+            (feed,),
+            lambda v: v.set_sequencer_feed(sender, feed),
+        )
 
     def _same_price(self, u: int, wait: int = 1) -> VaultAction:
         d = self._d

@@ -4,76 +4,41 @@ completely after each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
-from risk.chain.abi import Function
 from risk.chain.keccak import keccak
 from risk.chain.rebuild import rebuild
+from risk.chain.vault_abi import vault_abi
 from risk.diff.adapter import Mismatch, Observation, Outcome, Value
 from risk.diff.compare import compare
-from risk.diff.plumbline import decode, layout, views
+from risk.diff.plumbline import decode, layout, samples, views
+from risk.diff.plumbline.action import VaultAction
 from risk.diff.plumbline.chain import Chain, Sent
-from risk.diff.plumbline.invariants import broken
 from risk.diff.plumbline.model import array_words, attempt
-from risk.diff.plumbline.setup import Deployment, deploy_world, setup_actions
+from risk.diff.plumbline.model_session import ModelSession
+from risk.diff.plumbline.setup import deploy_world
 from risk.exact.state import Account, State
-from risk.exact.vault import Vault
+
+__all__ = ["VaultAction", "VaultSession"]
 
 
-@dataclass(frozen=True)
-class VaultAction:
-    """One transaction.  ``contract`` 0 is the vault; anything else is a feed or token of the
-    world.
-    """
+class VaultSession(ModelSession):
+    """See ``risk/diff/adapter.py``.  The model's half is ``ModelSession``."""
 
-    kind: str
-    text: str
-    sender: int
-    time: int
-    function: Function
-    arguments: tuple[Any, ...]
-    on_model: Callable[[Vault], Any]
-    contract: int = 0
-
-    def describe(self) -> str:
-        """Kind and the interesting arguments."""
-        return f"{self.kind}: {self.text}"
-
-
-class VaultSession:
-    """See ``risk/diff/adapter.py``."""
+    chain: Chain
 
     def __init__(self, chain: Chain, seed: int, index: int) -> None:
-        # imported here: proposals build VaultActions of this module
-        from risk.diff.plumbline.proposals import Proposer
-
-        self.chain = chain
         rng = Random(f"world {seed} {index}")
-        self.deployment: Deployment = deploy_world(chain, rng)
-        self.vault = Vault(self.deployment.state, self.deployment.world)
-        self.proposer = Proposer(self)
+        super().__init__(chain, deploy_world(chain, rng), rng)
         self.logs: list[dict[str, Any]] = []
         self.touched: set[int] = set()
         self._words: dict[int, int] = {}
         self._cached: dict[int, list[int]] = {}
-        self.setup_values = 0
-        for action in setup_actions(self, rng):
-            self._set_up(action)
+        self.start(rng)
 
-    @property
-    def state(self) -> State:
-        """The model's state."""
-        return self.vault.state
-
-    @property
-    def now(self) -> int:
-        """Time of the last block."""
-        return self.vault.world.timestamp
-
-    def _set_up(self, action: VaultAction) -> None:
+    def set_up(self, action: VaultAction) -> None:
         """Set-up goes through both sides too and must be accepted by both."""
         on_model, on_chain = self.on_model(action), self.on_chain(action)
         if not on_model.ok or not on_chain.ok or on_model.data != on_chain.data:
@@ -83,25 +48,10 @@ class VaultSession:
 
     # ── acting ───────────────────────────────────────────────────────────────────────────────────
 
-    def propose(self, rng: Random) -> VaultAction:
-        """The next action; sees the model's state only."""
-        return self.proposer.propose(rng)
-
-    def on_model(self, action: VaultAction) -> Outcome:
-        """Apply to the model at the action's block time."""
-        self.vault.world.timestamp = action.time
-        outcome, result = attempt(self.chain.errors, action.on_model, self.vault)
-        if not outcome.ok:
-            return outcome
-        if action.contract or not action.function.outputs:
-            return Outcome(True)
-        values = result if isinstance(result, tuple) else (result,)
-        return Outcome(True, action.function.encode_outputs(*values))
-
     def on_chain(self, action: VaultAction) -> Outcome:
         """A real transaction in a block of the action's time."""
         to = action.contract or self.deployment.vault
-        data = action.function.encode(*action.arguments)
+        data = action.calldata()
         wants_output = bool(action.function.outputs) and not action.contract
         sent: Sent = self.chain.transact(action.sender, to, data, action.time, output=wants_output)
         self.logs += [log for log in sent.logs if int(log["address"], 16) == self.deployment.vault]
@@ -125,8 +75,12 @@ class VaultSession:
             if done.ok:
                 out |= views.quote(f"quote[{account:#x}]", views.from_model(views.QUOTE, quote))
         for u in range(len(self.state.underlyings)):
-            state, price = self.vault.oracle_state(u)
-            out |= views.named(f"oracle[{u}]", ("state", "price"), (state, price))
+            done, answer = attempt(self.chain.errors, self.vault.oracle_state, u)
+            out |= done.observation(f"oracle[{u}]")
+            if done.ok:
+                out |= views.named(f"oracle[{u}]", ("state", "price"), answer)
+        for name, _, values in samples.of(self):
+            out |= views.named(name, [str(i) for i in range(len(values))], values)
         for item in self._cached:
             for i, word in enumerate(array_words(self.state, item)):
                 out[f"array[{item:#010x}].word{i}"] = word
@@ -145,12 +99,17 @@ class VaultSession:
             calls.append((f"quote[{account:#x}]", f["liquidationQuote"].encode(account)))
         for u in range(len(self.state.underlyings)):
             calls.append((f"oracle[{u}]", f["oracleState"].encode(u)))
-        for (name, _), answer in zip(calls, self._views([data for _, data in calls]), strict=True):
-            if name.startswith("oracle"):
-                out |= views.named(name, ("state", "price"), f["oracleState"].decode(answer.data))
+        sampled = samples.of(self)
+        calls += [(name, data) for name, data, _ in sampled]
+        answers = self._views([data for _, data in calls])
+        for (name, data), answer in zip(calls, answers, strict=True):
+            if name.startswith("view."):
+                out |= samples.decoded(f, name, data, answer)
                 continue
             out |= Outcome(answer.ok, b"" if answer.ok else answer.data).observation(name)
-            if answer.ok and name.startswith("margin"):
+            if answer.ok and name.startswith("oracle"):
+                out |= views.named(name, ("state", "price"), f["oracleState"].decode(answer.data))
+            elif answer.ok and name.startswith("margin"):
                 out |= views.margin(name, f["margin"].decode(answer.data)[0])
             elif answer.ok:
                 out |= views.quote(name, f["liquidationQuote"].decode(answer.data)[0])
@@ -180,11 +139,11 @@ class VaultSession:
         scenario arrays.
         """
         self.touched |= set(decode.state_slots(self.state))
-        options = [i for i in self.deployment.spec.instruments() if i >> 26 & 3 >= 2]
+        options = self.instruments(options=True)
         arrays = {i: layout.array_slots(i, self.state.underlyings[i >> 28].epoch) for i in options}
         slots = sorted(self.touched) + [s for group in arrays.values() for s in group]
         self._words = self.chain.read_words(self.deployment.vault, slots)
-        count = 2 if self.deployment.spec.params.scenarios <= 32 else 4
+        count = 2 if self._scenarios() <= 32 else 4
         self._cached = {}
         for item, group in arrays.items():
             words = [self._words[s] for s in group]
@@ -193,15 +152,22 @@ class VaultSession:
             ):
                 self._cached[item] = words[:count] + [0] * (4 - count)
 
-    def invariants(self) -> Iterable[str]:
-        """See ``invariants.py``."""
-        return broken(self.state, self.vault.world, self.deployment)
+    def counted(self, action: VaultAction, outcome: Outcome) -> Iterable[str]:
+        """Also the views that are sampled."""
+        yield from super().counted(action, outcome)
+        for name, _, _ in samples.of(self):
+            yield f"call:{name.removeprefix('view.')}"
+
+    def _scenarios(self) -> int:
+        params = self.state.params
+        return 0 if params is None else params.scenario_count
 
     def finish(self) -> list[Mismatch]:
         """The state rebuilt from the events alone must be the model's."""
-        rebuilt = rebuild(self.chain.artifacts["Vault"].abi, self.logs)
+        rebuilt = rebuild(vault_abi(self.chain.artifacts), self.logs)
         state, blob = rebuilt.state, self.vault.risk_params()
         # configuration that no event carries
+        state.interest_time = self.state.interest_time  # the time of blocks, not of events
         state.cash_token, state.cash_decimals = self.state.cash_token, self.state.cash_decimals
         for ours, theirs in zip(state.collaterals, self.state.collaterals, strict=False):
             ours.rate_feed_decimals = theirs.rate_feed_decimals

@@ -4,22 +4,22 @@ parameters, reports and first deposits as actions that go through model and chai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from risk.chain.abi import Function, functions
-from risk.diff.plumbline.chain import ADMIN, Chain
+from risk.diff.plumbline import layout
+from risk.diff.plumbline.action import VaultAction
+from risk.diff.plumbline.chain import ADMIN
 from risk.diff.plumbline.draw import chance, log_int
 from risk.diff.plumbline.signing import Actor, actor
+from risk.diff.plumbline.tails import draw_tails
 from risk.diff.plumbline.world import BucketSpec, WorldSpec, make_world
 from risk.exact.market.report_hash import Slice, VolReport, digest, domain_separator
 from risk.exact.state import Feed, State, World
 from risk.exact.vault import Vault
-
-if TYPE_CHECKING:
-    from risk.diff.plumbline.session import VaultAction
 
 UINT256_MAX = 2**256 - 1
 USERS = 4
@@ -42,6 +42,13 @@ class Deployment:
     world: World
     token_functions: dict[str, Function]
     feed_functions: dict[str, Function]
+    operators: list[Actor] = field(default_factory=list)  # own nothing, may be given rights
+    spare_feeds: list[int] = field(default_factory=list)  # works; has too many decimals
+    spare_tokens: list[int] = field(default_factory=list)  # plain; too many decimals
+    sequencer: int = 0  # an uptime feed that the vault may be told to use
+    callback: int = 0  # a liquidator that is a contract
+    callback_functions: dict[str, Function] = field(default_factory=dict)
+    probe_early: bool = False  # the sequence begins before the set-up is complete
 
     @property
     def balance_of(self) -> Function:
@@ -54,13 +61,41 @@ class Deployment:
         return [user.address << 8 | sub for user in self.users for sub in (0, 1)]
 
 
-def deploy_vault(chain: Chain, owner: int, cash_token: int) -> int:
+class Ground(Protocol):
+    """Where a world is built: a node, or nothing but addresses."""
+
+    rpc: Any
+
+    @property
+    def artifacts(self) -> Mapping[str, Any]:
+        """Compiled contracts by name."""
+        ...
+
+    def deploy(self, name: str, *arguments: Any) -> int:
+        """Address of a new contract."""
+        ...
+
+    def transact(self, sender: int, to: int, data: bytes, *, output: bool = True) -> Any:
+        """A transaction that succeeds."""
+        ...
+
+    def read_words(self, contract: int, slots: Sequence[int]) -> dict[int, int]:
+        """Storage words."""
+        ...
+
+
+def deploy_vault(chain: Ground, owner: int, cash_token: int) -> int:
     """Address of a new vault."""
     return chain.deploy("Vault", owner, cash_token)
 
 
+def interest_time(words: Mapping[int, int]) -> int:
+    """When the cash market of a new vault starts: the time of its deployment."""
+    return words[layout.STATE_SLOT + 3] >> 64 & 2**40 - 1
+
+
 def deploy_world(
-    chain: Chain,
+    chain: Ground,
     rng: Random | None = None,
     *,
     spec: WorldSpec | None = None,
@@ -72,7 +107,10 @@ def deploy_world(
     random threshold.
     """
     rng = rng or Random(0)
-    spec = spec or make_world(rng, wild=False)
+    random_world = spec is None
+    if spec is None:
+        spec = make_world(rng, wild=False)
+        draw_tails(rng, spec)
     world = World(timestamp=spec.now)
     chain.rpc.call("evm_setNextBlockTimestamp", spec.now)
     cash = _deploy_token(chain, token, spec.cash_decimals)
@@ -115,7 +153,8 @@ def deploy_world(
             chain.transact(user.address, item, data, output=False)
             world.balances[item][user.address] = amount
     state = State(owner=ADMIN, cash_token=cash, cash_decimals=spec.cash_decimals)
-    return Deployment(
+    state.interest_time = interest_time(chain.read_words(vault, [layout.STATE_SLOT + 3]))
+    out = Deployment(
         spec,
         vault,
         cash,
@@ -130,9 +169,38 @@ def deploy_world(
         token_functions,
         functions(chain.artifacts["MockFeed"].abi),
     )
+    if random_world:
+        _add_extras(chain, rng, out)
+    return out
 
 
-def _deploy_token(chain: Chain, name: str, decimals: int) -> int:
+def _add_extras(chain: Ground, rng: Random, d: Deployment) -> None:
+    """What only random sequences use: operators, things to list, a sequencer feed."""
+    d.operators = [actor(f"operator {i}") for i in range(2)]
+    for decimals in (8, 37):
+        answer = 50 * 10**decimals
+        feed = chain.deploy("MockFeed", decimals, answer, d.spec.now)
+        d.world.feeds[feed] = Feed(decimals, answer, d.spec.now)
+        d.spare_feeds.append(feed)
+    for decimals in (6, 19):
+        token = _deploy_token(chain, "MockToken", decimals)
+        d.world.balances[token] = {d.vault: 0}
+        d.spare_tokens.append(token)
+    since = d.spec.now - rng.choice([10, 10**6])
+    d.sequencer = chain.deploy("MockFeed", 0, 0, since)
+    d.world.feeds[d.sequencer] = Feed(0, 0, since)
+    d.callback = chain.deploy("LiquidationCallbackMock")
+    d.callback_functions = functions(chain.artifacts["LiquidationCallbackMock"].abi)
+    amount = 10**9 * 10**d.spec.cash_decimals
+    mint = d.token_functions["mint"].encode(d.callback, amount)
+    chain.transact(d.callback, d.cash, mint, output=False)
+    approve = d.token_functions["approve"].encode(d.vault, UINT256_MAX)
+    chain.transact(d.callback, d.cash, approve, output=False)
+    d.world.balances[d.cash][d.callback] = amount
+    d.probe_early = chance(rng, 8)
+
+
+def _deploy_token(chain: Ground, name: str, decimals: int) -> int:
     """``MockToken`` for its vices, ``TestToken`` as a plain ERC-20."""
     return chain.deploy(
         name, *((decimals, 0, 0) if name == "MockToken" else (b"Test token", b"TEST", decimals))
@@ -145,7 +213,7 @@ def _deploy_token(chain: Chain, name: str, decimals: int) -> int:
 class Driven(Protocol):
     """What the set-up needs to know of a session."""
 
-    chain: Chain
+    chain: Any
     deployment: Deployment
     vault: Vault
 
@@ -248,38 +316,43 @@ class ActionMaker:
         text: str,
         sender: int,
         name: str,
-        args: tuple[Any, ...],
+        args: tuple[Any, ...] | Callable[[], tuple[Any, ...]],
         on_model: Any,
         wait: int = 1,
     ) -> VaultAction:
         """A call of the vault."""
-        from risk.diff.plumbline.session import VaultAction
-
         function = self.session.chain.vault_functions[name]
         return VaultAction(kind, text, sender, self.session.now + wait, function, args, on_model)
 
-    def feed(self, u: int, answer: int, wait: int = 1) -> VaultAction:
-        """A new answer of the index feed of ``u``, dated now."""
-        from risk.diff.plumbline.session import VaultAction
+    def feed(self, u: int, answer: int, wait: int = 1, *, age: int = 0) -> VaultAction:
+        """A new answer of the index feed of ``u``, dated now (or ``age`` seconds ago)."""
+        feed = self.session.deployment.feeds[u]
+        return self.any_feed("price", f"underlying {u} = {answer}", feed, answer, wait, age=age)
 
-        d = self.session.deployment
+    def any_feed(
+        self, kind: str, text: str, feed: int, answer: int, wait: int = 1, *, age: int = 0
+    ) -> VaultAction:
+        """A new answer of any feed; ``age`` may be negative: dated in the future."""
         time = self.session.now + max(1, wait)
+        stamp = max(0, time - age)
 
         def on_model(vault: Any) -> None:
-            vault.world.feeds[d.feeds[u]].answer = answer
-            vault.world.feeds[d.feeds[u]].updated_at = time
+            vault.world.feeds[feed].answer = answer
+            vault.world.feeds[feed].updated_at = stamp
 
-        function = d.feed_functions["set"]
-        return VaultAction(
-            "price",
-            f"underlying {u} = {answer}",
-            ADMIN,
-            time,
-            function,
-            (answer, time),
-            on_model,
-            d.feeds[u],
-        )
+        function = self.session.deployment.feed_functions["set"]
+        return VaultAction(kind, text, ADMIN, time, function, (answer, stamp), on_model, feed)
+
+    def outage(self, feed: int, fails: bool) -> VaultAction:
+        """The feed reverts from now on, or works again."""
+
+        def on_model(vault: Any) -> None:
+            vault.world.feeds[feed].reverts = fails
+
+        function = self.session.deployment.feed_functions["setMode"]
+        time = self.session.now + 1
+        text = f"feed {feed:#x} {'fails' if fails else 'works again'}"
+        return VaultAction("outage", text, ADMIN, time, function, (int(fails),), on_model, feed)
 
     def report(
         self,
@@ -290,13 +363,12 @@ class ActionMaker:
         *,
         time: int | None = None,
         confidence: int = 10,
+        premium: int = 0,
         kind: str = "report",
     ) -> VaultAction:
         """A signed report dated at the last block (or ``time``)."""
         stamp = self.session.now if time is None else time
-        report = VolReport(u, nonce, stamp, confidence, tuple(slices))
-        hash_ = digest(domain_separator(self.session.vault.world), report)
-        signatures = [s.sign(hash_) for s in signers]
+        report = VolReport(u, nonce, stamp, confidence, tuple(slices), premium)
         recovered = [s.address for s in signers]
         rows = [
             (
@@ -311,14 +383,19 @@ class ActionMaker:
             )
             for s in slices
         ]
-        args = ((u, nonce, stamp, confidence, rows), signatures)
+
+        def signed() -> tuple[Any, ...]:
+            hash_ = digest(domain_separator(self.session.vault.world), report)
+            signatures = [s.sign(hash_) for s in signers]
+            return (u, nonce, stamp, confidence, rows, premium), signatures
+
         sender = self.session.deployment.users[0].address
         return self.vault(
             kind,
             f"underlying {u} nonce {nonce}, {len(rows)} slices, {len(signers)} signatures",
             sender,
             "submitReport",
-            args,
+            signed,
             lambda v: v.submit_report(sender, report, recovered),
         )
 

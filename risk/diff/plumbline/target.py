@@ -5,13 +5,23 @@ transactions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from risk.chain.node import project_root
 from risk.diff.adapter import Observation, Outcome, Value
-from risk.diff.plumbline import decode, layout, views
+from risk.diff.plumbline import decode, layout, reach, views
 from risk.diff.plumbline.cases import MarginCase, make_case
-from risk.diff.plumbline.chain import ADMIN, ANYBODY, SLOAD_READER, Block, Call, Chain
+from risk.diff.plumbline.chain import (
+    ADMIN,
+    ANYBODY,
+    SLOAD_READER,
+    Block,
+    Call,
+    Chain,
+    load_artifacts,
+)
+from risk.diff.plumbline.lone import LoneSession, Nowhere
 from risk.diff.plumbline.model import array_words, attempt
 from risk.diff.plumbline.session import VaultSession
 from risk.diff.plumbline.setup import deploy_vault
@@ -19,6 +29,15 @@ from risk.exact.state import State, World
 from risk.exact.vault import Vault
 
 PARAMS_POINTER = 0xBB << 152
+CASE_FUNCTIONS = (
+    "margin",
+    "explain",
+    "liquidationQuote",
+    "oracleState",
+    "computeArrays",
+    "scenarioArray",
+    "liquidate",
+)
 
 Plan = list[tuple[str, bytes, Callable[[list[Any]], dict[str, Value]]]]
 
@@ -40,9 +59,17 @@ class PlumblineTarget:
         self.chain.keep()
         self.feed_code = "0x" + self.chain.artifacts["MockFeed"].deployed_bytecode
 
+    def open_alone(self) -> None:
+        """Only the ABI is needed."""
+        self.nowhere = Nowhere()
+
     def close(self) -> None:
         """Stop the node."""
         self.chain.close()
+
+    def goals(self) -> Mapping[str, str]:
+        """See ``reach.py``."""
+        return reach.goals(load_artifacts(project_root()))
 
     def make_case(self, seed: int, index: int) -> MarginCase:
         """See ``cases.make_case``."""
@@ -102,7 +129,8 @@ class PlumblineTarget:
                 out |= views.named(f"oracle[{u}]", ("state", "price"), result)
 
     def case_events(self, model: Observation) -> Iterable[str]:
-        """Liquidations and reverts."""
+        """Liquidations, reverts, and the functions that every case asks."""
+        yield from (f"call:{name}" for name in CASE_FUNCTIONS)
         if model["liquidate.ok"]:
             yield "liquidation"
         else:
@@ -252,6 +280,10 @@ class PlumblineTarget:
         """A fresh vault with tokens, feeds, users and a market, on both sides."""
         self.chain.reset()
         return VaultSession(self.chain, seed, index)
+
+    def start_alone(self, seed: int, index: int) -> LoneSession:
+        """The same world without a chain."""
+        return LoneSession(self.nowhere, seed, index)
 
 
 def _liquidated(outcome: Outcome) -> dict[str, Value]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from risk.exact.custody import interest_lib
 from risk.exact.errors import ModelRevert
 from risk.exact.state import MAX_POSITIONS, Account, Linear, Option, State
 
@@ -18,15 +19,20 @@ INT128_MIN: Final = -(2**127)
 
 
 def load(state: State, account_id: int) -> Account:
-    """A copy of the account; empty where it was never used."""
+    """A copy of the account, its cash with interest up to the last accrual; empty where it was
+    never used.
+    """
     a = state.accounts.get(account_id)
     if a is None:
         return Account()
     return Account(
-        cash_wad=a.cash_wad,
+        cash_wad=interest_lib.touched(state, a.cash_wad, a.interest_index),
         collateral=list(a.collateral),
         linear=[Linear(x.instrument, x.size_wad, x.quote_wad) for x in a.linear],
         options=[Option(x.instrument, x.size_wad) for x in a.options],
+        interest_index=a.interest_index,
+        margin_call=a.margin_call,
+        flagged_at=a.flagged_at,
     )
 
 
@@ -45,6 +51,12 @@ def store(state: State, account_id: int, a: Account) -> None:
         raise ModelRevert("TooManyPositions", (account_id, MAX_POSITIONS))
     if not INT128_MIN <= a.cash_wad <= INT128_MAX:
         raise ModelRevert("CashOutOfRange", (account_id,))
+    old = state.accounts.get(account_id, Account())
+    a.interest_index = interest_lib.book(
+        state, account_id, old.cash_wad, old.interest_index, a.cash_wad
+    )
+    # flag and margin call are written by their own functions, not with the account
+    a.margin_call, a.flagged_at = old.margin_call, old.flagged_at
     state.accounts[account_id] = a
 
 

@@ -2,17 +2,18 @@
 
 Tokens of the model are honest: a transfer moves exactly its amount or, where the balance is short,
 fails (``TransferFromFailed``, ``TransferFailed``); allowances are not modelled.  Always, to the
-wei, cash held = Σ cash + Σ pools + insurance.
+wei, cash held = Σ recorded cash + Σ pools + insurance + interest.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from risk.exact.accounts import account_lib
-from risk.exact.custody import pnl_lib
+from risk.exact.accounts import account_lib, rights
+from risk.exact.custody import interest_lib, pnl_lib, withdraw_limits
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import initial_margin
+from risk.exact.margin import margin_logic
 from risk.exact.market.feed_reader import load_params
 from risk.exact.math.wad_math import UINT256_MAX
 from risk.exact.state import Account, State, World
@@ -28,15 +29,15 @@ def deposit(
     Order of refusals: NotAccountOwner, UnknownToken, ZeroAmount; collateral: RiskParamsMissing,
     CapExceeded; cash: CashOutOfRange; TransferFromFailed.
     """
-    require_owner(account_id, sender)
-    j = _token_index(state, token)
+    rights.require_owner(account_id, sender)
+    j = token_index(state, token)
     if amount == 0:
         raise ModelRevert("ZeroAmount")
+    if j is None:
+        interest_lib.accrue(state, world)
     a = account_lib.load(state, account_id)
     if j is None:
         a.cash_wad += _take_cash(state, account_id, amount)
-        if a.cash_wad > account_lib.INT128_MAX:
-            raise ModelRevert("CashOutOfRange", (account_id,))
     else:
         p = load_params(state)
         cap = p.collaterals[j].cap if j < len(p.collaterals) else 0
@@ -45,7 +46,11 @@ def deposit(
             raise ModelRevert("CapExceeded", (j, cap, total))
         state.collaterals[j].total_held = total
         a.collateral[j] += amount
-    account_lib.store(state, account_id, a)
+    if j is None:
+        account_lib.store(state, account_id, a)
+    else:  # a deposit of collateral leaves recorded cash alone
+        old = state.accounts.get(account_id, Account())
+        state.accounts[account_id] = replace(old, collateral=a.collateral)
     _transfer(world, token, sender, world.vault, amount, "TransferFromFailed")
 
 
@@ -64,36 +69,33 @@ def withdraw(
 
     An amount of cash above the recorded cash first realises the account's PnL; UINT256_MAX never
     does.  Order of refusals: NotAccountOwner, InvalidRecipient, UnknownToken, ZeroAmount; cash:
-    InsufficientLiquidity; collateral: InsufficientCollateral; CashOutOfRange; those of
-    ``initial_margin``; TransferFailed.
+    InsufficientLiquidity; collateral: InsufficientCollateral; WithdrawLimitExceeded;
+    CashOutOfRange; those of ``initial_margin``; TransferFailed.
     """
-    require_owner(account_id, sender)
+    rights.require_right(state, account_id, sender, rights.WITHDRAW)
     if to in (0, world.vault):
         raise ModelRevert("InvalidRecipient", (to,))
-    j = _token_index(state, token)
+    j = token_index(state, token)
+    interest_lib.accrue(state, world)
     a = account_lib.load(state, account_id)
     if j is None:
-        withdrawn = _withdraw_cash(state, account_id, a, amount)
+        withdrawn = _withdraw_cash(state, world, account_id, a, amount)
     else:
-        withdrawn = _withdraw_collateral(state, a, j, amount)
+        withdrawn = _withdraw_collateral(state, world, a, j, amount)
     account_lib.store(state, account_id, a)
-    initial_margin.require_initial(state, world, [(account_id, a)])
+    if account_lib.has_obligations(a):
+        margin_logic.require_initial(state, world, [account_id | margin_logic.WITHDRAWAL])
     _transfer(world, token, world.vault, to, withdrawn, "TransferFailed")
     return withdrawn
 
 
-def realize_pnl(state: State, account_id: int) -> int:
+def realize_pnl(state: State, world: World, account_id: int) -> int:
     """``IVault.realizePnl``: anyone, any account, no oracle; returns the signed change of cash."""
+    interest_lib.accrue(state, world)
     a = account_lib.load(state, account_id)
     realized = pnl_lib.realize_all(state, account_id, a)
     account_lib.store(state, account_id, a)
     return realized
-
-
-def require_owner(account_id: int, sender: int) -> None:
-    """``NotAccountOwner`` unless ``sender`` owns the account."""
-    if sender != account_id >> 8:
-        raise ModelRevert("NotAccountOwner", (account_id, sender))
 
 
 def liquidity(state: State) -> int:
@@ -104,7 +106,7 @@ def liquidity(state: State) -> int:
     return max(0, state.cash_held_wad - owned)
 
 
-def _token_index(state: State, token: int) -> int | None:
+def token_index(state: State, token: int) -> int | None:
     """Collateral index of ``token``, None for cash; ``UnknownToken``."""
     if token == state.cash_token:
         return None
@@ -123,7 +125,7 @@ def _take_cash(state: State, account_id: int, amount: int) -> int:
     return amount_wad
 
 
-def _withdraw_cash(state: State, account_id: int, a: Account, amount: int) -> int:
+def _withdraw_cash(state: State, world: World, account_id: int, a: Account, amount: int) -> int:
     scale = cash_scale(state)
     if amount == UINT256_MAX:
         amount = max(0, a.cash_wad) // scale
@@ -135,12 +137,13 @@ def _withdraw_cash(state: State, account_id: int, a: Account, amount: int) -> in
     available = liquidity(state)
     if amount_wad > available:
         raise ModelRevert("InsufficientLiquidity", (available, amount_wad))
+    withdraw_limits.take_cash(state, world, amount_wad)
     state.cash_held_wad -= amount_wad
     a.cash_wad -= amount_wad
     return amount
 
 
-def _withdraw_collateral(state: State, a: Account, j: int, amount: int) -> int:
+def _withdraw_collateral(state: State, world: World, a: Account, j: int, amount: int) -> int:
     balance = a.collateral[j]
     if amount == UINT256_MAX:
         amount = balance
@@ -148,6 +151,7 @@ def _withdraw_collateral(state: State, a: Account, j: int, amount: int) -> int:
         raise ModelRevert("ZeroAmount")
     if amount > balance:
         raise ModelRevert("InsufficientCollateral", (j, balance, amount))
+    withdraw_limits.take_collateral(state, world, j, amount)
     a.collateral[j] -= amount
     state.collaterals[j].total_held -= amount
     return amount

@@ -16,14 +16,18 @@ from risk.exact.math import wad_math
 from risk.exact.math.wad_math import WAD
 from risk.exact.state import Account, State
 
+FUNDING_UNIT: Final = 10**6  # WAD in one unit of funding_e12
 _UINT128_MAX: Final = 2**128 - 1
 
 
 def linear_mark(state: State, instrument: int) -> int:
-    """Snapshot mark of a perp (S) or future (⌊S·R/WAD⌋, S from its expiry on); ``SliceMissing``."""
+    """Snapshot mark of a perp (S − cumulative funding, may be negative) or future (⌊S·R/WAD⌋, S
+    from its expiry on); ``SliceMissing``.
+    """
     data = state.underlyings[instrument_id.underlying(instrument)]
-    is_future = instrument_id.kind(instrument) == instrument_id.FUTURE
-    if not is_future or instrument_id.expiry(instrument) <= data.time:
+    if instrument_id.kind(instrument) == instrument_id.PERP:
+        return data.price_wad - data.funding_e12 * FUNDING_UNIT
+    if instrument_id.expiry(instrument) <= data.time:
         return data.price_wad
     bucket = state.buckets.get(instrument_id.bucket_key(instrument))
     if bucket is None or bucket.forward_ratio_wad == 0:
@@ -42,7 +46,7 @@ def realize_at(state: State, account_id: int, a: Account, i: int) -> tuple[int, 
     realized = entry.quote_wad
     if entry.size_wad != 0:
         mark = linear_mark(state, entry.instrument)
-        realized += wad_math.mul_div_floor(entry.size_wad, mark, WAD)
+        realized += entry.size_wad * mark // WAD
     data = state.underlyings[instrument_id.underlying(entry.instrument)]
     if realized > 0:
         realized = min(realized, data.pnl_pool_wad)

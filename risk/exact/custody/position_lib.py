@@ -39,6 +39,16 @@ def long_delta(old_size: int, new_size: int) -> int:
     return max(new_size, 0) - max(old_size, 0)
 
 
+def add_instrument_interest(state: State, instrument: int, d_long: int, account_id: int) -> None:
+    """Change the open interest of one instrument; ``SizeOutOfRange`` beyond uint104."""
+    if d_long == 0:
+        return
+    open_interest = state.open_interest.get(instrument, 0) + d_long
+    if not 0 <= open_interest <= _UINT104_MAX:
+        raise ModelRevert("SizeOutOfRange", (account_id, instrument))
+    state.open_interest[instrument] = open_interest
+
+
 def add_open_interest(state: State, u: int, d_long: int, account_id: int, instrument: int) -> None:
     """Change the open interest of ``u``; ``SizeOutOfRange`` where it would not fit uint104."""
     open_interest = state.underlyings[u].open_interest_wad + d_long

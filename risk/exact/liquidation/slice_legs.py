@@ -39,10 +39,10 @@ def take(
         x.size_wad -= d_size
         x.quote_wad -= d_quote
         u = instrument_id.underlying(x.instrument)
-        d_long[u] += position_lib.long_delta(before, x.size_wad)
-        d_long[u] += position_lib.change_linear(
-            state, taker_id, taker, x.instrument, d_size, d_quote
-        )
+        change = position_lib.long_delta(before, x.size_wad)
+        change += position_lib.change_linear(state, taker_id, taker, x.instrument, d_size, d_quote)
+        position_lib.add_instrument_interest(state, x.instrument, change, taker_id)
+        d_long[u] += change
     for o in giver.options:
         d_size = leg(o.size_wad, fraction)
         if d_size == 0:
@@ -50,8 +50,10 @@ def take(
         before = o.size_wad
         o.size_wad -= d_size
         u = instrument_id.underlying(o.instrument)
-        d_long[u] += position_lib.long_delta(before, o.size_wad)
-        d_long[u] += position_lib.change_option(taker_id, taker, o.instrument, d_size)
+        change = position_lib.long_delta(before, o.size_wad)
+        change += position_lib.change_option(taker_id, taker, o.instrument, d_size)
+        position_lib.add_instrument_interest(state, o.instrument, change, taker_id)
+        d_long[u] += change
     if fraction == WAD:
         giver.linear.clear()
         giver.options.clear()

@@ -26,10 +26,20 @@ class LiqTerm:
     liq_bps: int
 
 
-def reward_wad(base_bps: int, slope_bps: int, max_bps: int, health_factor: int) -> int:
-    """ρ = min(max, base + ⌊slope·shortfall⌋), shortfall = 1 − HF limited to [0, 1]; all WAD."""
+def reward_wad(
+    base_bps: int, slope_bps: int, max_bps: int, health_factor: int, growth_wad: int
+) -> int:
+    """ρ = min(max, base + ⌊slope·shortfall⌋ + growth), shortfall = 1 − HF limited to [0, 1]; all
+    WAD.
+    """
     shortfall = min(WAD, max(0, WAD - health_factor))
-    return min(max_bps * BPS_WAD, base_bps * BPS_WAD + slope_bps * BPS_WAD * shortfall // WAD)
+    grown = base_bps * BPS_WAD + slope_bps * BPS_WAD * shortfall // WAD + growth_wad
+    return min(max_bps * BPS_WAD, grown)
+
+
+def growth(time_bps: int, elapsed: int) -> int:
+    """What ρ has grown by ``elapsed`` seconds after the flag: ⌊rate·elapsed/3600⌋."""
+    return time_bps * BPS_WAD * elapsed // 3_600
 
 
 def full_price(mark_equity: int, reward: int, mm: int) -> int:
@@ -76,6 +86,15 @@ def liq_at(terms: Sequence[LiqTerm], g: int) -> int:
             excess = (units - term.depth_wad) * term.liq_bps
             total += wad_math.mul_div_up(value, excess, term.depth_wad * 10_000)
     return total
+
+
+def with_dust(asked: int, max_fraction: int, mm: int, min_margin: int) -> int:
+    """The fraction taken: min(asked, f*), and everything where f* would leave a requirement of less
+    than ``min_margin``.  Who asks for less than f* gets what he asks for.
+    """
+    if asked < max_fraction:
+        return asked
+    return WAD if mm * (WAD - max_fraction) < min_margin * WAD else max_fraction
 
 
 def leg(x: int, fraction: int) -> int:

@@ -64,15 +64,39 @@ def bound(state: State, p: RiskParams, account: Account, moved: Iterable[int], l
 
 def favour(state: State, p: RiskParams, account: Account, mask: Iterable[int]) -> int:
     """What the most favourable prices within the bands of ``mask`` could add to equity at most:
-    Σ_u ⌈⌈snap·(N_u + collateral units)⌉·band⌉; rounded up.
+    Σ_u ⌈⌈snap·(|net_u| + Σ |options|)⌉·band⌉, net_u = perps + futures·R + collateral units with
+    their signs; R·size is rounded away from zero, the rest up.
     """
-    units = position_units(account)
-    _add_collateral(state, p, account, set(), Live(), units)
+    held: dict[int, int] = {}
+    _add_collateral(state, p, account, set(), Live(), held)
+    net, options = _exposures(state, account)
     most = 0
     for u in mask:
-        notional = wad_math.mul_wad_up(state.underlyings[u].price_wad, units.get(u, 0))
+        units = abs(net.get(u, 0) + held.get(u, 0)) + options.get(u, 0)
+        notional = wad_math.mul_wad_up(state.underlyings[u].price_wad, units)
         most += wad_math.mul_div_up(notional, p.underlyings[u].deviation_band_bps, _BPS)
     return most
+
+
+def _exposures(state: State, account: Account) -> tuple[dict[int, int], dict[int, int]]:
+    """Of every underlying: Σ of the perps and futures in units of the underlying, signed, and
+    Σ |size| of the options.
+    """
+    net: dict[int, int] = {}
+    options: dict[int, int] = {}
+    for x in account.linear:
+        u, size = instrument_id.underlying(x.instrument), x.size_wad
+        future = instrument_id.kind(x.instrument) == instrument_id.FUTURE
+        if future and instrument_id.expiry(x.instrument) > state.underlyings[u].time:
+            bucket = state.buckets.get(instrument_id.bucket_key(x.instrument))
+            ratio = 0 if bucket is None else bucket.forward_ratio_wad
+            units = wad_math.mul_wad_up(abs(size), ratio)
+            size = -units if size < 0 else units
+        net[u] = net.get(u, 0) + size
+    for y in account.options:
+        u = instrument_id.underlying(y.instrument)
+        options[u] = options.get(u, 0) + abs(y.size_wad)
+    return net, options
 
 
 def position_units(account: Account) -> dict[int, int]:

@@ -8,34 +8,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from risk.exact.accounts.account_lib import has_obligations
+from risk.exact.custody import pnl_lib
 from risk.exact.errors import ModelRevert
 from risk.exact.margin import drift, instrument_id, margin_engine
 from risk.exact.margin.drift import Live
 from risk.exact.margin.margin_engine import Margin
-from risk.exact.market import feed_reader, snapshots
-from risk.exact.market.feed_reader import OracleState
+from risk.exact.market import feed_reader, funding, oracle_matrix, sequencer, snapshots
+from risk.exact.market.oracle_matrix import Action
+from risk.exact.math.wad_math import WAD
 from risk.exact.params.risk_params import RiskParams
+from risk.exact.settlement import settlement_lib
 from risk.exact.state import Account, State, World
 
 
-def require_initial(state: State, world: World, accounts: Sequence[tuple[int, Account]]) -> None:
-    """Require E ≥ IM of each (id, account) that has obligations; may take snapshots.
+def require_initial(
+    state: State, world: World, accounts: Sequence[tuple[int, Account]], withdrawing: int = 0
+) -> None:
+    """Require E ≥ max(IM + gap, min_margin) of each (id, account) that has obligations; may take
+    snapshots.  Bit i of ``withdrawing``: something is taken out of account i, so unrealised profit
+    counts up to its cap only.
 
     1. accounts without obligations are dropped; none left: done, nothing is read.
-    2. for each underlying of the others, ascending: ``OracleNotUsable`` unless FRESH;
-       ``RateInvalid`` where the rate of one of its collaterals that they hold cannot be read; a
-       snapshot that is due, or whose rate left the band, is taken.  Then for each account, futures
-       before options: ``SliceStale`` where the report behind an unexpired one is too old.
+       ``SequencerDown``, ``SequencerGrace``; for each of the others ``SettleFirst``.
+    2. for each underlying of the others, ascending: ``OracleNotUsable`` unless ``oracle_matrix``
+       allows WITHDRAW and INCREASE to those that do it and are exposed to it; ``RateInvalid``
+       where the rate of one of its collaterals that they hold cannot be read; funding is brought to now; a
+       snapshot that is due, or whose rate left the band, is taken.  Then for each account, futures before options:
+       ``SliceStale`` where the report behind an unexpired one is too old.
     3. margins in order; then for each in order, where twice the drift exceeds IM − MM, every
        underlying of *that* account whose live price or rate differs from its snapshot is taken.
     4. if 3 took any: all margins again.
-    5. in order, ``InsufficientMargin`` where E < IM.
+    5. in order, ``InsufficientMargin`` where E' < max(IM + gap, min_margin), gap of ``settlement_lib``: what
+       the settlement of an expiry under observation can take; E' = E, while withdrawing E − max(0, U − cap) with U of ``unrealised_profit`` (a cap of 0: no cap).
     """
-    owing = [(i, a) for i, a in accounts if has_obligations(a)]
+    kept = [n for n, (_, a) in enumerate(accounts) if has_obligations(a)]
+    owing = [accounts[n] for n in kept]
+    taking = [bool(withdrawing >> n & 1) for n in kept]
     if not owing:
         return
     p = feed_reader.load_params(state)
-    live = _freshen(state, world, p, [a for _, a in owing])
+    sequencer.require_live(state, world, p)
+    _require_unsettled(state, world, owing)
+    live = _freshen(state, world, p, [a for _, a in owing], taking)
     margins = _margins(state, owing)
     taken = False
     for (_, account), margin in zip(owing, margins, strict=True):
@@ -43,19 +57,46 @@ def require_initial(state: State, world: World, accounts: Sequence[tuple[int, Ac
             taken = True
     if taken:
         margins = _margins(state, owing)
-    for (account_id, _), margin in zip(owing, margins, strict=True):
-        if margin.equity < margin.im:
-            raise ModelRevert("InsufficientMargin", (account_id, margin.equity, margin.im))
+    for (account_id, account), margin, out in zip(owing, margins, taking, strict=True):
+        _require_equity(state, p, account_id, account, margin, out)
 
 
-def _freshen(state: State, world: World, p: RiskParams, owing: Sequence[Account]) -> Live:
+def unrealised_profit(state: State, account: Account) -> int:
+    """U = Σ over underlyings of max(0, Σ of value and quote of its perps and futures), each value
+    rounded down.
+    """
+    pnl: dict[int, int] = {}
+    for x in account.linear:
+        value = x.quote_wad
+        if x.size_wad != 0:
+            value += x.size_wad * pnl_lib.linear_mark(state, x.instrument) // WAD
+        u = instrument_id.underlying(x.instrument)
+        pnl[u] = pnl.get(u, 0) + value
+    return sum(max(0, value) for value in pnl.values())
+
+
+def _require_unsettled(state: State, world: World, owing: Sequence[tuple[int, Account]]) -> None:
+    """Step 1, of the accounts that are left: ``SettleFirst``."""
+    for account_id, account in owing:
+        instrument = settlement_lib.holds_settled(state, world, account)
+        if instrument is not None:
+            raise ModelRevert("SettleFirst", (account_id, instrument))
+
+
+def _freshen(
+    state: State, world: World, p: RiskParams, owing: Sequence[Account], taking: Sequence[bool]
+) -> Live:
     """Step 2: read every live price once, take the snapshots that are due."""
-    mask = set().union(*(drift.underlying_mask(p, a) for a in owing))
+    actions: dict[int, set[Action]] = {}
+    for account, out in zip(owing, taking, strict=True):
+        for u in drift.underlying_mask(p, account):
+            actions.setdefault(u, set()).add(Action.WITHDRAW if out else Action.INCREASE)
     live = Live()
-    for u in sorted(mask):
+    for u in sorted(actions):
         oracle_state, price_wad, updated_at = feed_reader.live(state, world, p, u)
-        if oracle_state != OracleState.FRESH:
+        if not all(oracle_matrix.allowed(action, oracle_state) for action in actions[u]):
             raise ModelRevert("OracleNotUsable", (u, oracle_state))
+        funding.accrue(state, world, p, u)
         live.prices[u] = price_wad, updated_at
         due = _require_rates(state, world, p, u, owing, live)
         if due or snapshots.is_due(state, world, p, u, price_wad):
@@ -102,6 +143,18 @@ def _require_rates(
 def _margins(state: State, owing: Sequence[tuple[int, Account]]) -> list[Margin]:
     """Steps 3 (first half) and 4."""
     return [margin_engine.compute(state, account_id, account) for account_id, account in owing]
+
+
+def _require_equity(
+    state: State, p: RiskParams, account_id: int, account: Account, margin: Margin, taking: bool
+) -> None:
+    """Step 5."""
+    equity, cap = margin.equity, p.unrealised_cap_usd * WAD
+    if taking and cap:
+        equity -= max(0, unrealised_profit(state, account) - cap)
+    required = max(margin.im + settlement_lib.gap(state, account), p.min_margin_wad)
+    if equity < required:
+        raise ModelRevert("InsufficientMargin", (account_id, equity, required))
 
 
 def _take_drifted(

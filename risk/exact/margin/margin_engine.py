@@ -10,7 +10,14 @@ from typing import Final
 
 from risk.exact.accounts.account_lib import collateral_mask, has_obligations
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import charges, instrument_id, option_rows, portfolio, scenario_scan
+from risk.exact.margin import (
+    charges,
+    instrument_id,
+    option_rows,
+    portfolio,
+    scenario_scan,
+    stable_charge,
+)
 from risk.exact.margin.option_rows import ROW_DEDUCTION
 from risk.exact.margin.portfolio import Factor, Row, Work
 from risk.exact.margin.scenario_array import DELTA_ONE
@@ -27,6 +34,7 @@ from risk.exact.state import Account, State
 
 WAD: Final = 10**18
 BPS: Final = 10**4
+FUNDING_UNIT: Final = 10**6  # WAD in one unit of funding_e12
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,7 @@ def run(state: State, account_id: int, account: Account) -> tuple[Margin, Work |
             base = max(scan, floor) + basis
             mm = base + liq
             im = -(-(base + liq_im) * w.params.im_factor_bps // BPS)
+            im += stable_charge.total(state, w, account)
     equity = mark_equity - haircuts
     margin = Margin(
         mark_equity=mark_equity,
@@ -168,10 +177,12 @@ def _add_linear(state: State, w: Work, account: Account) -> int:
             continue  # an undrawn claim
         f = portfolio.factor(state, w, instrument_id.underlying(x.instrument))
         value = linear_value_down(x.size_wad, linear_mark(state, x.instrument, f.price, f.time))
-        total += value
         portfolio.add_linear_value(f, value, abs(x.size_wad))
         if instrument_id.kind(x.instrument) == instrument_id.FUTURE:
             portfolio.add_to_bucket(w, x.instrument, x.size_wad * DELTA_ONE)
+        else:  # a perp is worth index − funding; its price risk is the index alone
+            value = x.size_wad * (f.price - f.funding_e12 * FUNDING_UNIT) // WAD
+        total += value
     return total
 
 

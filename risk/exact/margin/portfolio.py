@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from risk.exact.margin import instrument_id
+from risk.exact.market import gauge
 from risk.exact.params.risk_params import RiskParams
 from risk.exact.state import State
 
@@ -20,11 +21,13 @@ class Factor:
     index: int
     price: int  # S
     time: int  # of the snapshot
-    open_interest: int  # OI_u
+    open_interest: int  # OI_u, rounded up to the gauge
     units: int = 0  # N_u
     short_units: int = 0  # Σ |o| of short options
     linear_value: int = 0  # D_u
     has_linear: bool = False  # there is an underlying row
+    funding_e12: int = 0  # cumulative funding of one unit long
+    stable_apart: bool = False  # initial margin must look at the stable price
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,15 @@ def factor(state: State, w: Work, u: int) -> Factor:
     """The record of underlying ``u``, made on first use."""
     if u not in w.factors:
         data = state.underlyings[u]
-        w.factors[u] = Factor(u, data.price_wad, data.time, data.open_interest_wad)
+        word = gauge.encode(data.open_interest_wad, data.stable_apart)
+        w.factors[u] = Factor(
+            u,
+            data.price_wad,
+            data.time,
+            gauge.open_interest(word),
+            funding_e12=data.funding_e12,
+            stable_apart=data.stable_apart,
+        )
     return w.factors[u]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from risk.exact.errors import ModelRevert
 from risk.exact.margin import instrument_id
-from risk.exact.market import feed_reader, snapshots
+from risk.exact.market import feed_reader, funding, snapshots
 from risk.exact.market.feed_reader import OracleState
 from risk.exact.market.report_hash import Slice, VolReport
 from risk.exact.math import svi
@@ -65,6 +65,7 @@ def submit_report(state: State, world: World, report: VolReport, signers: Sequen
     _check_skew(report.timestamp, updated_at, p.underlyings[u].max_skew_seconds)
     _check_slices(state, world, report)
     _check_signatures(state, signers)
+    funding.close(state, world, p, u)  # what happened until now happened at the old premium
     _write_report(state, report)
     snapshots.take(state, world, p, u, price_wad, updated_at)
 
@@ -166,6 +167,7 @@ def _write_report(state: State, report: VolReport) -> None:
     data.report_nonce = report.nonce
     data.confidence_bps = report.confidence_bps
     data.report_time = report.timestamp
+    data.premium_e9 = report.premium_e9
     for s in report.slices:
         bucket = state.buckets[report.underlying << 16 | s.expiry_day]
         bucket.forward_ratio_wad = s.forward_ratio_wad

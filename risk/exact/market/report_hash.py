@@ -20,8 +20,8 @@ SLICE_TYPE = (
     "int40 aE9,uint40 bE9,int32 rhoE9,int40 mE9,uint40 sigmaE9)"
 )
 REPORT_TYPE = (
-    "VolReport(uint8 underlying,uint64 nonce,uint40 timestamp,uint16 confidenceBps,Slice[] slices)"
-    + SLICE_TYPE
+    "VolReport(uint8 underlying,uint64 nonce,uint40 timestamp,uint16 confidenceBps,"
+    "Slice[] slices,int32 premiumE9)" + SLICE_TYPE
 )
 
 
@@ -48,6 +48,7 @@ class VolReport:
     timestamp: int
     confidence_bps: int
     slices: tuple[Slice, ...] = ()
+    premium_e9: int = 0
 
 
 def digest(domain: bytes, report: VolReport) -> bytes:
@@ -75,6 +76,7 @@ def struct_hash(report: VolReport) -> bytes:
         + _word(report.timestamp)
         + _word(report.confidence_bps)
         + _hash(b"".join(_slice_hash(s) for s in report.slices))
+        + _word(report.premium_e9)
     )
 
 

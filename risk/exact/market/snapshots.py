@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from risk.exact.errors import PANIC_ARITHMETIC, panic
 from risk.exact.margin import instrument_id
-from risk.exact.market import feed_reader
+from risk.exact.market import feed_reader, follow
 from risk.exact.params.risk_params import RiskParams
 from risk.exact.state import State, World
 
@@ -60,6 +60,7 @@ def take(
     data = state.underlyings[u]
     if data.epoch == _UINT32_MAX:
         raise panic(PANIC_ARITHMETIC)
+    follow.before(state, world, p, u, price_wad)
     data.price_wad = price_wad
     data.epoch += 1
     data.time = world.timestamp & _UINT32_MAX

@@ -9,21 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from risk.exact.custody import interest_lib
 from risk.exact.errors import ModelRevert
+from risk.exact.market import funding
 from risk.exact.params import risk_params as rp
 from risk.exact.params.risk_params import RiskParams
-from risk.exact.state import MAX_SCENARIOS, State
+from risk.exact.state import MAX_SCENARIOS, State, World
 
 BPS: Final = 10_000
 MAX_LANES: Final = 64
+MAX_TRADE_FEE_E6: Final = 10_000  # 1 %
+MAX_FUNDING_BPS: Final = 1_000  # 10 % a period
 MAX_PRICE_UNIT_E6: Final = 6_944  # 144·unit < 1e6: docs/margin.md §8
 
 
-def set_params(state: State, blob: bytes) -> None:
+def set_params(state: State, world: World, blob: bytes) -> None:
     """Validates ``blob``, takes it and opens a new epoch of every underlying that has a snapshot
     (``set``).
     """
     validate(state, blob)
+    interest_lib.accrue(state, world)
+    funding.close_all(state, world)  # what happened until now happened at the old rates
     state.params = RiskParams.decode(blob)
     for u in state.underlyings:
         if u.epoch:
@@ -44,13 +50,15 @@ def validate(state: State, blob: bytes) -> None:
         raise _invalid("underlyings", 0, u)
     if c != len(state.collaterals):
         raise _invalid("collaterals", 0, c)
-    if length != rp.WORD_BYTES * (rp.HEADER_WORDS + rp.UNDERLYING_WORDS * u + c):
+    tail = rp.HEADER_WORDS + rp.UNDERLYING_WORDS * u + c
+    if length != rp.WORD_BYTES * (tail + rp.TAIL_WORDS + u + c):
         raise _invalid("length", 0, length)
     _validate_header(words, header)
     for i in range(u):
         _validate_underlying(words, k, i)
     for j in range(c):
         _validate_collateral(state, words, u, j)
+    _validate_tail(words, tail, u, c)
 
 
 def _validate_header(words: Sequence[int], header: dict[str, int]) -> None:
@@ -120,6 +128,37 @@ def _validate_collateral(state: State, words: Sequence[int], underlyings: int, j
     if fields["has_rate"] != (listed.rate_feed != 0):
         raise _invalid("has_rate", j, fields["has_rate"])
     _no_stray_bits(words, index, 161)
+
+
+def _validate_tail(words: Sequence[int], first: int, underlyings: int, collaterals: int) -> None:
+    """A curve that rises and bends at a utilisation below 1, shares of at most 1, no stray bits."""
+    t = rp.tail_fields(words, first)
+    if t["kink_utilisation_bps"] >= BPS:
+        raise _invalid("kink_utilisation_bps", 0, t["kink_utilisation_bps"])
+    if t["kink_rate_bps"] < t["base_rate_bps"]:
+        raise _invalid("kink_rate_bps", 0, t["kink_rate_bps"])
+    if t["full_rate_bps"] < t["kink_rate_bps"]:
+        raise _invalid("full_rate_bps", 0, t["full_rate_bps"])
+    for name, limit in (
+        ("reserve_share_bps", BPS),
+        ("trade_fee_e6", MAX_TRADE_FEE_E6),
+        ("option_fee_cap_bps", BPS),
+        ("emergency_bps", BPS),
+        ("adl_share_bps", BPS),
+    ):
+        if t[name] > limit:
+            raise _invalid(name, 0, t[name])
+    _no_stray_bits(words, first, 240)
+    _no_stray_bits(words, first + 1, 248)
+    _no_stray_bits(words, first + 3, 168)
+    for u in range(underlyings):
+        funding = rp.underlying_tail_fields(words[first + rp.TAIL_WORDS + u])["max_funding_bps"]
+        if funding > MAX_FUNDING_BPS:
+            raise _invalid("max_funding_bps", u, funding)
+        if funding and t["funding_period_seconds"] == 0:
+            raise _invalid("funding_period_seconds", u, 0)
+    for j in range(collaterals):
+        _no_stray_bits(words, first + rp.TAIL_WORDS + underlyings + j, 128)
 
 
 def _no_stray_bits(words: Sequence[int], index: int, start: int) -> None:

@@ -50,6 +50,53 @@ _LIMITS: Final = (
     ("max_confidence_bps", 16),
     ("max_skew_seconds", 24),
 )
+TAIL_WORDS: Final = 4
+# the tail, which only actions that change state read; 0 means off
+_TAIL: Final = (
+    (
+        ("base_rate_bps", 16),
+        ("kink_utilisation_bps", 16),
+        ("kink_rate_bps", 16),
+        ("full_rate_bps", 24),
+        ("reserve_share_bps", 16),
+        ("trade_fee_e6", 24),
+        ("option_fee_cap_bps", 16),
+        ("warning_bps", 16),
+        ("min_margin_wad", 96),
+    ),
+    (
+        ("grace_seconds", 24),
+        ("reward_time_bps", 16),
+        ("emergency_bps", 16),
+        ("insurance_event_cap_wad", 96),
+        ("insurance_period_cap_wad", 96),
+    ),
+    (
+        ("insurance_period_seconds", 32),
+        ("adl_share_bps", 16),
+        ("cash_withdraw_cap_wad", 112),
+        ("withdraw_period_seconds", 32),
+        ("unrealised_cap_usd", 64),
+    ),
+    (
+        ("settle_window_seconds", 24),
+        ("settle_min_observations", 16),
+        ("settle_min_spacing_seconds", 16),
+        ("breaker_seconds", 24),
+        ("sequencer_grace_seconds", 24),
+        ("wind_down_notice_seconds", 32),
+        ("funding_period_seconds", 32),
+    ),
+)
+_UNDERLYING_TAIL: Final = (
+    ("oi_cap_wad", 104),
+    ("max_funding_bps", 16),
+    ("stable_rate_bps_per_day", 16),
+    ("stable_band_bps", 16),
+    ("jump_bps", 16),
+    ("position_cap_wad", 88),
+)
+_COLLATERAL_TAIL: Final = (("withdraw_cap", 128),)
 _COLLATERAL: Final = (
     ("underlying", 8),
     ("decimals", 8),
@@ -79,6 +126,13 @@ class UnderlyingParams:
     max_skew_seconds: int
     price_lanes: tuple[int, ...]
     vol_lanes: tuple[int, ...]
+    # tail (0: off)
+    oi_cap_wad: int = 0
+    max_funding_bps: int = 0
+    stable_rate_bps_per_day: int = 0
+    stable_band_bps: int = 0
+    jump_bps: int = 0
+    position_cap_wad: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +146,7 @@ class CollateralParams:
     haircut_bps: int
     cap: int
     has_rate: bool
+    withdraw_cap: int = 0  # tail: native units per withdraw period, 0: off
 
 
 @dataclass(frozen=True)
@@ -106,6 +161,33 @@ class RiskParams:
     weights_bps: tuple[int, ...]
     underlyings: tuple[UnderlyingParams, ...]
     collaterals: tuple[CollateralParams, ...]
+    # tail (0: off), see contracts/params/ParamsTail.sol
+    base_rate_bps: int = 0
+    kink_utilisation_bps: int = 0
+    kink_rate_bps: int = 0
+    full_rate_bps: int = 0
+    reserve_share_bps: int = 0
+    trade_fee_e6: int = 0
+    option_fee_cap_bps: int = 0
+    warning_bps: int = 0
+    min_margin_wad: int = 0
+    grace_seconds: int = 0
+    reward_time_bps: int = 0
+    emergency_bps: int = 0
+    insurance_event_cap_wad: int = 0
+    insurance_period_cap_wad: int = 0
+    insurance_period_seconds: int = 0
+    adl_share_bps: int = 0
+    cash_withdraw_cap_wad: int = 0
+    withdraw_period_seconds: int = 0
+    unrealised_cap_usd: int = 0
+    settle_window_seconds: int = 0
+    settle_min_observations: int = 0
+    settle_min_spacing_seconds: int = 0
+    breaker_seconds: int = 0
+    sequencer_grace_seconds: int = 0
+    wind_down_notice_seconds: int = 0
+    funding_period_seconds: int = 0
 
     def __hash__(self) -> int:
         return hash(self.blob)
@@ -139,6 +221,9 @@ class RiskParams:
             words += _pack_lanes(u.price_lanes)
             words += _pack_lanes(u.vol_lanes)
         words += [_pack(_COLLATERAL, c) for c in self.collaterals]
+        words += [_pack(fields, self) for fields in _TAIL]
+        words += [_pack(_UNDERLYING_TAIL, u) for u in self.underlyings]
+        words += [_pack(_COLLATERAL_TAIL, c) for c in self.collaterals]
         return b"".join(word.to_bytes(WORD_BYTES, "big") for word in words)
 
     @classmethod
@@ -148,13 +233,20 @@ class RiskParams:
         header = _unpack(_HEADER, words[0])
         k, u, c = header["scenario_count"], header["underlying_count"], header["collateral_count"]
         at = HEADER_WORDS + UNDERLYING_WORDS * u
+        tail = at + c
         return cls(
             **{name: header[name] for name, _ in _HEADER[3:]},
             weights_bps=tuple(weight_bps(words, i) for i in range(k)),
             underlyings=tuple(
-                _underlying(words[HEADER_WORDS + UNDERLYING_WORDS * i :], k) for i in range(u)
+                _underlying(
+                    words[HEADER_WORDS + UNDERLYING_WORDS * i :], k, words[tail + TAIL_WORDS + i]
+                )
+                for i in range(u)
             ),
-            collaterals=tuple(_collateral(word) for word in words[at : at + c]),
+            collaterals=tuple(
+                _collateral(words[at + j], words[tail + TAIL_WORDS + u + j]) for j in range(c)
+            ),
+            **tail_fields(words, tail),
         )
 
 
@@ -180,6 +272,24 @@ def limit_fields(word: int) -> dict[str, int]:
     return _unpack(_LIMITS, word)
 
 
+def tail_fields(words: Sequence[int], first: int) -> dict[str, int]:
+    """Fields of the four global words of the tail, which starts at word ``first``."""
+    out: dict[str, int] = {}
+    for i, fields in enumerate(_TAIL):
+        out |= _unpack(fields, words[first + i])
+    return out
+
+
+def underlying_tail_fields(word: int) -> dict[str, int]:
+    """Fields of word T+4+u."""
+    return _unpack(_UNDERLYING_TAIL, word)
+
+
+def collateral_tail_fields(word: int) -> dict[str, int]:
+    """Fields of word T+4+U+j."""
+    return _unpack(_COLLATERAL_TAIL, word)
+
+
 def collateral_fields(word: int) -> dict[str, int]:
     """Fields of word 5+10U+j."""
     return _unpack(_COLLATERAL, word)
@@ -195,16 +305,17 @@ def raw_lane(words: Sequence[int], k: int) -> int:
     return words[k // LANES_PER_WORD] >> LANE_BITS * (k % LANES_PER_WORD) & 0x1FFF
 
 
-def _underlying(words: Sequence[int], k: int) -> UnderlyingParams:
+def _underlying(words: Sequence[int], k: int, tail: int) -> UnderlyingParams:
     return UnderlyingParams(
         **charge_fields(words[0]),
         **limit_fields(words[1]),
         price_lanes=tuple(raw_lane(words[2:6], i) - LANE_BIAS for i in range(k)),
         vol_lanes=tuple(raw_lane(words[6:10], i) - LANE_BIAS for i in range(k)),
+        **underlying_tail_fields(tail),
     )
 
 
-def _collateral(word: int) -> CollateralParams:
+def _collateral(word: int, tail: int) -> CollateralParams:
     fields = collateral_fields(word)
     return CollateralParams(
         underlying=fields["underlying"],
@@ -212,6 +323,7 @@ def _collateral(word: int) -> CollateralParams:
         haircut_bps=fields["haircut_bps"],
         cap=fields["cap"],
         has_rate=bool(fields["has_rate"]),
+        **collateral_tail_fields(tail),
     )
 
 

@@ -6,20 +6,21 @@ signature recovers to, so it needs no curve arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from Crypto.Hash import keccak as _keccak
 
 ORDER_TYPE = (
     "Order(uint168 account,uint32 instrument,int96 sizeWad,uint128 limitPriceWad,"
-    "uint64 nonce,uint40 expiry)"
+    "uint64 nonce,uint40 expiry,uint8 flags,uint128 triggerPriceWad,uint40 createdAt,"
+    "uint16 slippageBps)"
 )
 
 
 @dataclass(frozen=True)
 class Order:
-    """``ITrading.Order``: ``size_wad`` > 0 buys, < 0 sells; ``expiry`` is the last second it may
-    fill.
+    """``ITrading.Order``, fields in the order of the struct: ``size_wad`` > 0 buys, < 0 sells;
+    ``expiry`` is the last second it may fill, ``created_at`` the first.
     """
 
     account: int
@@ -28,19 +29,15 @@ class Order:
     limit_price_wad: int
     nonce: int
     expiry: int
+    flags: int = 0
+    trigger_price_wad: int = 0
+    created_at: int = 0
+    slippage_bps: int = 0
 
 
 def struct_hash(order: Order) -> bytes:
     """keccak256(typehash ‖ fields)"""
-    fields = (
-        order.account,
-        order.instrument,
-        order.size_wad,
-        order.limit_price_wad,
-        order.nonce,
-        order.expiry,
-    )
-    words = b"".join((value % 2**256).to_bytes(32, "big") for value in fields)
+    words = b"".join((value % 2**256).to_bytes(32, "big") for value in astuple(order))
     return _hash(_hash(ORDER_TYPE.encode()) + words)
 
 

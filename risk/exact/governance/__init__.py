@@ -1,0 +1,1 @@
+"""Exact world, twin of ``contracts/governance/``."""

@@ -1,0 +1,1 @@
+"""Settlement of expiries, and the wind-down."""

@@ -1,0 +1,1 @@
+"""Insurance, auto-deleveraging, socialised loss."""

@@ -1,0 +1,3 @@
+"""Vault fixtures."""
+
+from tests.support.vault_fixtures import market  # noqa: F401
