@@ -37,9 +37,9 @@ library LegsLogic {
     /// @notice See IVaultExtension.liquidateLegs. Refusals, in this order: NotAccountOwner(liquidator; the owner or an operator
     ///         with TRADE), SelfLiquidation, SequencerDown, SequencerGrace, RiskParamsMissing, InitialMarginOwed, errors of
     ///         settling and of the margin of the account, AccountHealthy, NotFlagged, GracePeriod; leg by leg LegInvalid and
-    ///         SizeOutOfRange (liquidator); LegsBankrupt, errors of the margin, LegsKeepRequirement, PaymentAboveLimit, LegsKeepShortfall,
-    ///         LegsKeepHealth, LegsAboveTarget; CashOutOfRange (account), TooManyPositions, CashOutOfRange and AccountTooHeavy
-    ///         (liquidator); the rest as in a slice.
+    ///         SizeOutOfRange (liquidator); LegsBankrupt, errors of the margin, LegsKeepRequirement, PaymentAboveLimit,
+    ///         LegsKeepShortfall, LegsKeepHealth, LegsAboveTarget; CashOutOfRange (account), TooManyPositions, CashOutOfRange
+    ///         and AccountTooHeavy (liquidator); the rest as in a slice.
     function liquidateLegs(VaultStorage.State storage $, Legs calldata given) external returns (int256 paymentWad) {
         Rights.requireRight($, given.liquidator, Rights.TRADE);
         if (given.account == given.liquidator) revert ILiquidation.SelfLiquidation(given.account);

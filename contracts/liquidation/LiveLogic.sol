@@ -79,8 +79,9 @@ library LiveLogic {
         IMargin.Margin memory m = MarginLogic.compute($, account);
         uint256 required = 0;
         if (m.hasObligations) {
-            required = m.im;
-            required = WadMath.max(required, ParamsTail.load($, RiskParamsBlob.load($)).minMarginWad());
+            Tail t = ParamsTail.load($, RiskParamsBlob.load($));
+            required = m.im + SettlementLib.gap($, t, AccountLib.load($, account, 0));
+            required = WadMath.max(required, t.minMarginWad());
         }
         // forge-lint: disable-next-line(unsafe-typecast) a requirement is below 2^253, see MarginEngine._charge
         if (m.equity < int256(required)) revert IMargin.InsufficientMargin(account, m.equity, required);

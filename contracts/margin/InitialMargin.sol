@@ -27,15 +27,16 @@ import {MarginEngine} from "./MarginEngine.sol";
 ///         bear, and only then equity is compared with initial margin.
 /// @dev Liquidations do not come here: no market's state blocks one.
 library InitialMargin {
-    /// @notice Requires E ≥ max(IM + gap, min_margin) of each of `accounts` (as they will be stored) that has obligations; may take
-    ///         snapshots. Of an account that something is taken out of, unrealised profit counts up to its cap only.
+    /// @notice Requires E ≥ max(IM + gap, min_margin) of each of `accounts` (as they will be stored) that has obligations; may
+    ///         take snapshots. Of an account that something is taken out of, unrealised profit counts up to its cap only.
     /// @dev In this order:
     ///      1. accounts without obligations are dropped; none left: done, nothing is read. Then SequencerDown,
-    ///         SequencerGrace(until); for each of the others, SettleFirst(account, instrument) where it holds a position whose price is final.
+    ///         SequencerGrace(until); for each of the others, SettleFirst(account, instrument) where it holds a position
+    ///         whose price is final.
     ///      2. for each underlying of the others, ascending: OracleNotUsable unless OracleMatrix allows WITHDRAW (where an
     ///         account that is exposed to it is withdrawing) and INCREASE (where another is); RateInvalid where the rate
-    ///         of one of its collaterals that they hold cannot be read; funding is brought to now; a snapshot that is due, or whose rate left the
-    ///         band, is taken. Then for each account, futures before options in storage order: SliceStale where the
+    ///         of one of its collaterals that they hold cannot be read; funding is brought to now; a snapshot that is due,
+    ///         or whose rate left the band, is taken. Then for each account, futures before options in storage order: SliceStale where the
     ///         report behind an unexpired one is older than `maxAge` of its underlying.
     ///      3. the margin of each account, in order (errors of MarginEngine); then for each in order, drift = Σ_u
     ///         ⌈|live − snap|·(N_u + collateral units)/1e18⌉ and the same of the collateral rates (Drift.bound): where

@@ -20,8 +20,8 @@ library SettlementLib {
     uint256 internal constant WIND_DOWN = 1 << 32;
 
     /// @notice The first position of `a` with size ≠ 0 (perps and futures, then options, in storage order) that `settle` would
-    ///         close: its expiry has a settlement price, or is over with enough observations for one (`isComplete`), or the wind-down is
-    ///         past its notice; `NONE` where there is none.
+    ///         close: its expiry has a settlement price, or is over with enough observations for one (`isComplete`), or the wind-down
+    ///         is past its notice; `NONE` where there is none.
     /// @dev An undrawn claim (size 0) is not asked: its worth is in its quote and no price moves it. After the notice the
     ///      position is named also where its underlying has no usable price yet and `settle` passes it over.
     function holdsSettled(VaultStorage.State storage $, AccountLib.Account memory a) internal view returns (uint256) {
@@ -111,7 +111,8 @@ library SettlementLib {
 
     /// @notice What the settlement of expiries whose observation has begun can take from `a` at an unchanged index, beyond what
     ///         its mark says: P will lie between the mean so far and S. Σ over futures and options of such expiries
-    ///         ⌈|size|·width/1e18⌉, width = max − min of S, that mean and, of a future, its mark; rounded up, against the account.
+    ///         ⌈|size|·width/1e18⌉, width = max − min of S, that mean and, of a future, its mark; rounded up, against the
+    ///         account.
     /// @dev Begun: not settled, an observation, and the last one not before the window of the present parameters. An expiry
     ///      further away than the window costs no slot. Reverts SliceMissing where a future has no mark (MarginEngine before).
     function gap(VaultStorage.State storage $, AccountLib.Account memory a) internal view returns (uint256) {
@@ -122,6 +123,8 @@ library SettlementLib {
     /// @notice As above, with the tail of the parameters at hand
     function gap(VaultStorage.State storage $, Tail t, AccountLib.Account memory a) internal view returns (uint256 sum) {
         uint256 window = t.settleWindowSeconds();
+        // as a rule no expiry is near, and nothing else is looked at
+        if (!_anyUntil(a, (block.timestamp + window - InstrumentId.EXPIRY_TIME_OF_DAY) / 1 days)) return 0;
         uint256[2] memory last = [NONE, 0]; // bucket that was asked last, and its mean
         for (uint256 i = 0; i < a.linearCount; ++i) {
             (uint256 id, int256 size,) = AccountLib.linearAt(a, i);
@@ -151,6 +154,22 @@ library SettlementLib {
         bool begun = data.observations != 0 && !data.settled && data.lastTime + window >= expiry;
         (last[0], last[1]) = (key, begun ? data.meanWad : 0);
         return last[1];
+    }
+
+    /// @dev Whether a future or option of `a` expires on `day` or before
+    function _anyUntil(AccountLib.Account memory a, uint256 day) private pure returns (bool found) {
+        assembly ("memory-safe") {
+            // linear: id(32) at bit 224, options: at bit 96; day(16) at bit 10 of the id, 0 for a perp
+            let from := add(mload(add(a, 0x80)), 0x20)
+            for { let end := add(from, shl(5, mload(add(a, 0xa0)))) } lt(from, end) { from := add(from, 0x20) } {
+                let d := and(shr(234, mload(from)), 0xffff)
+                found := or(found, and(iszero(gt(d, day)), gt(d, 0)))
+            }
+            from := add(mload(add(a, 0xc0)), 0x20)
+            for { let end := add(from, shl(5, mload(add(a, 0xe0)))) } lt(from, end) { from := add(from, 0x20) } {
+                found := or(found, iszero(gt(and(shr(106, mload(from)), 0xffff), day)))
+            }
+        }
     }
 
     /// @dev ⌈|size|·(max − min of S, x, y)/1e18⌉

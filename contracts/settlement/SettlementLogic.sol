@@ -201,8 +201,8 @@ library SettlementLogic {
     }
 
     /// @dev What one unit of `id` is closed at: a price that the wind-down has used for it already, the settlement price of its
-    ///      expiry (recorded here where the observations are enough), or after the notice the price of the wind-down. The first comes first, so that both sides of an instrument
-    ///      always close at one price.
+    ///      expiry (recorded here where the observations are enough), or after the notice the price of the wind-down.
+    ///      The first comes first, so that both sides of an instrument always close at one price.
     function _unitValue(VaultStorage.State storage $, Sums memory sums, uint256 id)
         private
         returns (bool known, int256 valueWad)

@@ -18,14 +18,11 @@ LIMIT = 80  # sequences, 4,800 actions
 
 # where a fault is found late, the sequence to look at first: a matter of time only
 FIRST = {
-    "lowest nonce off by one": 23,
-    "grace one second longer": 13,
-    "withdrawal bucket never empties": 6,
-    "no grace after the sequencer": 7,
-    "insurance bucket ignored": 20,
-    "haircut rounded down in ADL": 13,
-    "left-over to the last": 13,
-    "abandoned at once": 36,
+    "grace one second longer": 15,
+    "insurance bucket ignored": 40,
+    "haircut rounded down in ADL": 60,
+    "left-over to the last": 53,
+    "abandoned at once": 15,
 }
 
 

@@ -285,3 +285,34 @@ def test_B18_what_the_owner_does_in_the_callback_answers_to_the_deferred_check(
     assert refused.name == "InsufficientMargin" and refused.args[0] == own
     keeper.arm(deposit(market, keeper, 100_000), ("deposit", (own, market.cash, USD)))
     assert keeper.slice(own, WAD, NO_LIMIT)[0] > 0
+
+
+@pytest.mark.parametrize("inner", ["liquidate", "liquidateFlash", "liquidateLegs", "flag"])
+def test_B18_the_liquidator_is_not_liquidated_before_its_own_check(
+    market: Market, keeper: Contract, inner: str
+) -> None:
+    """It took the slice without the margin; a second account of its owner would take it on, at a
+    reward that the fund pays.
+    """
+    me, second = keeper.account, account(keeper.address, 1)
+    market.put(second, cash=10**8 * WAD)
+    at_health(market, A, 60 * WAD // 100, **LONG)
+    steps: dict[str, tuple[object, ...]] = {
+        "liquidate": (inner, (me, second, WAD, NO_LIMIT)),
+        "liquidateFlash": (
+            inner,
+            (me, second, WAD, NO_LIMIT, None),
+            (me, second, WAD, NO_LIMIT, b""),
+        ),
+        "liquidateLegs": (
+            inner,
+            (me, second, [leg(PERP, WAD)], NO_LIMIT, None),
+            (me, second, [leg(PERP, WAD)], NO_LIMIT, b""),
+        ),
+        "flag": (inner, (me,)),
+    }
+    keeper.arm(steps[inner])
+    assert keeper.slice(A, WAD, NO_LIMIT) == Revert("InitialMarginOwed", (me,))
+    keeper.arm()
+    assert keeper.slice(A, WAD, NO_LIMIT).name == "InsufficientMargin"
+    assert market.state.deferred == []

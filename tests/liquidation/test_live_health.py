@@ -6,14 +6,18 @@ usable price, at its most favourable price within the deviation band.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from risk.exact.errors import ModelRevert as Revert
-from risk.exact.margin import drift
+from risk.exact.liquidation import liquidation_logic
+from risk.exact.margin import drift, margin_engine
 from risk.exact.margin.margin_engine import Margin
 from risk.exact.params.risk_params import CollateralParams
+from risk.exact.settlement import settlement_lib
+from tests.market.market_twin import key_address
 from tests.support.vault_fixtures import EXPIRIES, PRICES, STRIKES, Market, params
 from tests.support.vault_twin import (
     ALICE,
@@ -32,6 +36,7 @@ from tests.support.vault_twin import (
 A, B, C, D = (account(k) for k in (ALICE, BOB, CAROL, DAVE))
 PERP = iid.encode(0, iid.PERP, 0, 0)
 BTC_PERP = iid.encode(1, iid.PERP, 0, 0)
+FUTURE = iid.encode(0, iid.FUTURE, EXPIRIES[1], 0)
 CALL = iid.encode(0, iid.CALL, EXPIRIES[1], STRIKES.index(3_000 * WAD))
 LONG = {"linear": [(PERP, 10 * WAD, -30_000 * WAD)]}
 STALE, HALTED = 2, 3
@@ -191,6 +196,8 @@ def spoil(market: Market, state: int, u: int = 0) -> None:
         (LONG, 300 * WAD),
         ({"linear": [(PERP, -10 * WAD, 30_000 * WAD)]}, 300 * WAD),
         ({"collateral": {0: 2 * WAD}, "linear": [(PERP, 10 * WAD, 0)]}, 360 * WAD),
+        # one price moves them together: the hedge counts against what it hedges
+        ({"collateral": {0: 2 * WAD}, "linear": [(PERP, -10 * WAD, 30_000 * WAD)]}, 240 * WAD),
         ({"options": [(CALL, -4 * WAD), (CALL + 1, 3 * WAD)]}, 210 * WAD),
         ({"linear": [(PERP, 10 * WAD + 1, 0)]}, 300 * WAD + 31),  # 3000 wei · 1 %, rounded up
     ],
@@ -263,3 +270,87 @@ def test_stale_market_that_left_its_band_protects_nobody(market: Market) -> None
     market.warp(3_601)
     assert not isinstance(liquidate(market), Revert)
     assert market.state.underlyings[0].price_wad == PRICES[0] * WAD
+
+
+def test_favour_of_a_perp_hedged_by_a_future(market: Market) -> None:
+    """Only the difference of 10 and 10·R is within the band."""
+    ratio = market.state.buckets[iid.bucket_key(FUTURE)].forward_ratio_wad
+    net = abs(10 * WAD - -(-10 * WAD * ratio // WAD))
+    favour = 30 * net  # 3 000 a unit, 1 %
+    for short in (favour, favour + 1):
+        market.put(D, cash=10**8 * WAD)
+        m = lacking(market, short, linear=[(PERP, 10 * WAD, 0), (FUTURE, -10 * WAD, 0)])
+        spoil(market, HALTED)
+        result = liquidate(market)
+        if short == favour:
+            assert result == Revert("AccountHealthy", (A, m.equity, m.mm))
+        else:
+            assert not isinstance(result, Revert)
+        market.set_price(0, PRICES[0])
+
+
+# --------------------------------------------------------------------------------------- funding
+
+
+@pytest.mark.parametrize("state", [0, STALE])
+def test_funding_counts_up_to_now(market: Market, state: int) -> None:
+    """1 % in eight hours on 10 perps: 6.25 in ten minutes, whatever the market's state."""
+    p = params(funding_period_seconds=28_800)
+    market.set_params(
+        replace(p, underlyings=(replace(p.underlyings[0], max_funding_bps=100), p.underlyings[1]))
+    )
+    market.set_price(0, PRICES[0])
+    market.state.underlyings[0].premium_e9 = 10**7
+    market.write_state()
+    lacking(market, 300 * WAD if state else -1, **LONG)
+    before = market.state.underlyings[0]
+    was, since = before.funding_e12, before.funding_time
+    if state:
+        spoil(market, state)
+    else:
+        market.warp(600)
+        market.set_price(0, PRICES[0])
+    assert not isinstance(liquidate(market), Revert)
+    after = market.state.underlyings[0]
+    elapsed = after.funding_time - since
+    assert elapsed >= 600
+    assert after.funding_e12 - was == 30 * 10**12 * elapsed // 28_800
+
+
+# ----------------------------------------------------------------------------------- the liquidator
+
+
+@pytest.mark.parametrize("short", [1, 0])
+def test_G57_the_liquidator_bears_the_gap_of_an_expiry_under_observation(
+    market: Market, short: int
+) -> None:
+    """Mean so far 3 000, index 2 900: the future may settle 100 away from its mark."""
+    day = EXPIRIES[0]
+    future, expiry = iid.encode(0, iid.FUTURE, day, 0), day * 86_400 + 28_800
+    market.set_params(
+        params(
+            settle_window_seconds=3_600,
+            settle_min_observations=4,
+            settle_min_spacing_seconds=600,
+        )
+    )
+    market.world.timestamp = expiry - 1_800
+    for u, price in enumerate(PRICES):
+        market.set_price(u, price)
+    assert market.do(CAROL, "observe", 0, day) is None
+    market.set_price(0, 2_900)
+    market.do(CAROL, "refresh", [0])
+    lacking(market, 400 * WAD, linear=[(future, 10 * WAD, -29_000 * WAD)])
+    saved = market.state.clone()
+    world = market.world
+    liquidation_logic.liquidate(saved, world, key_address(DAVE), A, D, WAD, NO_LIMIT)
+    held, m = saved.accounts[D], margin_engine.compute(saved, D, saved.accounts[D])
+    gap = settlement_lib.gap(saved, held)
+    assert gap >= held.linear[0].size_wad * 100 - 1
+    cash = 10**8 * WAD - (m.equity - m.im - gap) - short
+    market.put(D, cash=cash)
+    result = liquidate(market)
+    if short:
+        assert result == Revert("InsufficientMargin", (D, m.im + gap - 1, m.im + gap))
+    else:
+        assert not isinstance(result, Revert)

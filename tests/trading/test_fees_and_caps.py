@@ -249,7 +249,7 @@ def test_funding_is_brought_to_now_before_a_perp_is_booked(market: Market, tune:
     market.world.timestamp += 1_440
     now = market.world.timestamp
     assert market.trade(CAROL, DAVE, CALL, WAD, 100 * WAD) is None
-    assert market.state.underlyings[0].funding_time == now - 1_440  # an option does not need it
+    assert market.state.underlyings[0].funding_time == now  # by the check of initial margin
     now = market.world.timestamp
     assert market.trade(CAROL, DAVE, PERP, 10 * WAD, PRICE) is None
     data = market.state.underlyings[0]

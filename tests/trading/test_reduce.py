@@ -230,13 +230,18 @@ def test_B14_no_debt_is_left_behind_by_selling_cheap_to_oneself(market: Market, 
     assert sell(market, WAD, PRICE) is None
 
 
-def test_a_bankrupt_account_may_reduce_at_the_mark_and_not_below(market: Market) -> None:
-    unhealthy(market, -100 * WAD)
-    set_oracle(market, HALTED)
-    assert market.compare_margin(A).equity < 0
-    assert sell(market, WAD, PRICE - 1).name == "OracleNotUsable"
-    assert sell(market, WAD, PRICE) is None
-    assert sell(market, WAD, PRICE + 1) is None
+@pytest.mark.parametrize("state", [FRESH, HALTED])
+def test_a_bankrupt_account_does_not_reduce(market: Market, state: int) -> None:
+    """M < 0: closing against the winner of its own owner would leave nobody to deleverage."""
+    unhealthy(market, -1)
+    set_oracle(market, state)
+    assert market.compare_margin(A).mark_equity == -1
+    refused = "InsufficientMargin" if state == FRESH else "OracleNotUsable"
+    for price in (PRICE - 1, PRICE, PRICE + 1):
+        assert sell(market, WAD, price, to=1).name == refused
+    unhealthy(market, 0)
+    set_oracle(market, state)
+    assert sell(market, WAD, PRICE, to=1) is None
 
 
 def test_cutting_the_hedge_needs_initial_margin(market: Market) -> None:
@@ -391,7 +396,8 @@ def margins(equity: int, mm: int, im: int) -> Margin:
         ((50, 100, 130), (-1, 0, 0), False),
         ((0, 100, 130), (0, 50, 65), True),
         ((0, 100, 130), (-1, 50, 65), False),
-        ((-10, 100, 130), (-10, 50, 65), True),
+        ((-1, 100, 130), (-1, 50, 65), False),  # bankrupt: whatever is left
+        ((-1, 100, 130), (50, 50, 65), False),
         ((-10, 100, 130), (-11, 50, 65), False),
     ],
 )
@@ -448,7 +454,7 @@ def test_A13_random_fills_near_the_limits(market: Market, seed: int) -> None:
         if step == 40:
             set_oracle(market, rng.choice([UNCERTAIN, STALE, HALTED]))
         elif step % 10 == 9:
-            drop = rng.randrange(200, 2_500) * WAD
+            drop = rng.randrange(200, 1_500) * WAD
             victim = market.state.accounts[account(rng.choice(KEYS))]
             victim.cash_wad -= drop
             market.settle_totals()

@@ -187,6 +187,6 @@ def _require_initial(state: State, liquidator_id: int, b: Account) -> None:
     required = 0
     if m.has_obligations:
         p = feed_reader.load_params(state)
-        required = max(m.im, p.min_margin_wad)
+        required = max(m.im + settlement_lib.gap(state, b), p.min_margin_wad)
     if m.equity < required:
         raise ModelRevert("InsufficientMargin", (liquidator_id, m.equity, required))

@@ -32,14 +32,16 @@ def require_initial(
        ``SequencerDown``, ``SequencerGrace``; for each of the others ``SettleFirst``.
     2. for each underlying of the others, ascending: ``OracleNotUsable`` unless ``oracle_matrix``
        allows WITHDRAW and INCREASE to those that do it and are exposed to it; ``RateInvalid``
-       where the rate of one of its collaterals that they hold cannot be read; funding is brought to now; a
-       snapshot that is due, or whose rate left the band, is taken.  Then for each account, futures before options:
-       ``SliceStale`` where the report behind an unexpired one is too old.
+       where the rate of one of its collaterals that they hold cannot be read; funding is
+       brought to now; a snapshot that is due, or whose rate left the band, is taken.  Then for each
+       account, futures before options: ``SliceStale`` where the report behind an unexpired one is
+       too old.
     3. margins in order; then for each in order, where twice the drift exceeds IM − MM, every
        underlying of *that* account whose live price or rate differs from its snapshot is taken.
     4. if 3 took any: all margins again.
-    5. in order, ``InsufficientMargin`` where E' < max(IM + gap, min_margin), gap of ``settlement_lib``: what
-       the settlement of an expiry under observation can take; E' = E, while withdrawing E − max(0, U − cap) with U of ``unrealised_profit`` (a cap of 0: no cap).
+    5. in order, ``InsufficientMargin`` where E' < max(IM + gap, min_margin), gap of
+       ``settlement_lib``: what the settlement of an expiry under observation can take; E' = E,
+       while withdrawing E − max(0, U − cap) with U of ``unrealised_profit`` (a cap of 0: no cap).
     """
     kept = [n for n, (_, a) in enumerate(accounts) if has_obligations(a)]
     owing = [accounts[n] for n in kept]

@@ -14,8 +14,8 @@ WIND_DOWN: Final = 1 << 32  # bit of a key of ``settlements``: the price of one 
 
 def holds_settled(state: State, world: World, a: Account) -> int | None:
     """The first position of ``a`` with size ≠ 0 (perps and futures, then options, in storage
-    order) that ``settle`` would close; None where there is none.  An expiry that is over with enough
-    observations counts as one that has its price (``is_complete``).
+    order) that ``settle`` would close; None where there is none.  An expiry that is over with
+    enough observations counts as one that has its price (``is_complete``).
     """
     closing = is_closing(state, world)
     held = [x.instrument for x in a.linear if x.size_wad != 0]
@@ -77,16 +77,16 @@ def gap(state: State, a: Account) -> int:
     ``SliceMissing`` where a future has no mark (``margin_engine`` before).
     """
     total = 0
-    futures = [x for x in a.linear if x.size_wad != 0]
-    for x in [*futures, *a.options]:
-        kind = instrument_id.kind(x.instrument)
-        mean = 0 if kind == instrument_id.PERP else _begun(state, x.instrument)
+    held = [(x.instrument, x.size_wad) for x in a.linear if x.size_wad != 0]
+    for instrument, size in held + [(x.instrument, x.size_wad) for x in a.options]:
+        kind = instrument_id.kind(instrument)
+        mean = 0 if kind == instrument_id.PERP else _begun(state, instrument)
         if mean == 0:
             continue
-        points = [state.underlyings[instrument_id.underlying(x.instrument)].price_wad, mean]
+        points = [state.underlyings[instrument_id.underlying(instrument)].price_wad, mean]
         if kind == instrument_id.FUTURE:
-            points.append(pnl_lib.linear_mark(state, x.instrument))
-        total += mul_wad_up(abs(x.size_wad), max(points) - min(points))
+            points.append(pnl_lib.linear_mark(state, instrument))
+        total += mul_wad_up(abs(size), max(points) - min(points))
     return total
 
 
