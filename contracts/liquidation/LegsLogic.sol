@@ -118,7 +118,8 @@ library LegsLogic {
     /// @dev What is taken of `held`: `size`, which has its sign and is not zero, and no more than there is. Somebody may have
     ///      taken a little a moment before.
     function _part(uint256 id, int256 size, int256 held) private pure returns (int256) {
-        if (size == 0 || (size < 0) != (held < 0)) revert ILiquidation.LegInvalid(uint32(id));
+        // an entry of size zero is a claim, of which no leg can be taken
+        if (size == 0 || held == 0 || (size < 0) != (held < 0)) revert ILiquidation.LegInvalid(uint32(id));
         return WadMath.abs(size) > WadMath.abs(held) ? held : size;
     }
 

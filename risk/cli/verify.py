@@ -21,7 +21,7 @@ from risk.errors import PlumblineError
 # cases, sequences, actions of each
 PROFILES = {
     "default": Plan(),
-    "full": Plan(cases=2000, sequences=500, actions=60),
+    "full": Plan(cases=2000, sequences=900, actions=60),
     "model": Plan(cases=0, sequences=400, actions=100, alone=True),  # for each seed
     "chain": Plan(cases=0, sequences=100, actions=60),  # for each seed
 }

@@ -9,6 +9,7 @@ import pytest
 
 from risk.exact.errors import ModelRevert as Revert
 from risk.exact.liquidation import legs_logic
+from risk.exact.state import Linear
 from tests.liquidation.scene import (
     BTC_PERP,
     FUTURE,
@@ -25,7 +26,7 @@ from tests.liquidation.scene import (
     set_insurance,
 )
 from tests.market.market_twin import key_address
-from tests.support.vault_fixtures import Market
+from tests.support.vault_fixtures import EXPIRIES, Market
 from tests.support.vault_twin import (
     ALICE,
     BOB,
@@ -173,6 +174,18 @@ def test_legs_are_judged_one_by_one(market: Market) -> None:
         ([leg(PERP, -(2**95))], PERP),
     ):
         assert legs(market, items, NO_LIMIT) == Revert("LegInvalid", (bad,)), items
+
+
+def test_no_leg_can_be_taken_of_a_claim(market: Market) -> None:
+    """An entry of size zero is an undrawn credit, not a position (found by `make campaign`)."""
+    other = iid.encode(1, iid.FUTURE, EXPIRIES[1], 0)
+    at_health(market, A, 90 * WAD // 100, **MIXED)
+    market.state.accounts[A].linear.append(Linear(other, 0, WAD))
+    market.state.accounts[A].cash_wad -= WAD
+    market.settle_totals()
+    market.write_state()
+    for size in (1, -1, WAD):
+        assert legs(market, [leg(other, size)], NO_LIMIT) == Revert("LegInvalid", (other,))
 
 
 def test_refusals_come_in_the_stated_order(market: Market) -> None:

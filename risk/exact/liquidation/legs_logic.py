@@ -114,7 +114,8 @@ def _part(instrument: int, size: int, held: int) -> int:
     """What is taken of ``held``: ``size``, which has its sign and is not zero, and no more than
     there is.
     """
-    if size == 0 or (size < 0) != (held < 0):
+    # an entry of size zero is a claim, of which no leg can be taken
+    if size == 0 or held == 0 or (size < 0) != (held < 0):
         raise ModelRevert("LegInvalid", (instrument,))
     return held if abs(size) > abs(held) else size
 
