@@ -101,7 +101,7 @@ library VaultStorage {
     struct State {
         // slot 0, read by every call
         address riskParams; // SSTORE2 pointer of the risk parameter blob
-        uint8 lock; // 1 open, 2 entered
+        uint8 lock; // see VaultLock
         uint8 underlyingCount;
         uint8 collateralCount;
         uint8 mode; // 0 normal, 1 winding down

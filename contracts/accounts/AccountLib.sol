@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {InterestLib} from "../custody/InterestLib.sol";
+import {InstrumentId} from "../margin/InstrumentId.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 
 /// @title Accounts in memory: load, change, store
@@ -302,6 +303,26 @@ library AccountLib {
                     yes := 1
                     break
                 }
+            }
+        }
+    }
+
+    /* ──────────────────────────── expiries ────────────────────────── */
+
+    /// @notice Whether the 08:00 UTC of the expiry day of a future or option of `a` is at `time` or before
+    function anyExpiresBy(Account memory a, uint256 time) internal pure returns (bool expired) {
+        // the last expiry day that is over at `time`
+        uint256 day = (time - InstrumentId.EXPIRY_TIME_OF_DAY) / 1 days;
+        assembly ("memory-safe") {
+            // linear: id(32) at bit 224, options: at bit 96; day(16) at bit 10 of the id, 0 for a perp
+            let from := add(mload(add(a, 0x80)), 0x20)
+            for { let end := add(from, shl(5, mload(add(a, 0xa0)))) } lt(from, end) { from := add(from, 0x20) } {
+                let d := and(shr(234, mload(from)), 0xffff)
+                expired := or(expired, and(iszero(gt(d, day)), gt(d, 0)))
+            }
+            from := add(mload(add(a, 0xc0)), 0x20)
+            for { let end := add(from, shl(5, mload(add(a, 0xe0)))) } lt(from, end) { from := add(from, 0x20) } {
+                expired := or(expired, iszero(gt(and(shr(106, mload(from)), 0xffff), day)))
             }
         }
     }

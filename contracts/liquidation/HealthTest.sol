@@ -7,7 +7,6 @@ import {IMarket} from "../../interfaces/IMarket.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
 import {InterestLib} from "../custody/InterestLib.sol";
 import {Drift} from "../margin/Drift.sol";
-import {InstrumentId} from "../margin/InstrumentId.sol";
 import {MarginEngine} from "../margin/MarginEngine.sol";
 import {FeedReader} from "../market/FeedReader.sol";
 import {Snapshots} from "../market/Snapshots.sol";
@@ -70,7 +69,7 @@ library HealthTest {
     {
         a = AccountLib.load($, account, extra);
         // without an expired position and outside a wind-down nothing can be settled
-        if ($.mode == 0 && !_anyExpiresBy(a, block.timestamp + c.t.settleWindowSeconds())) return a;
+        if ($.mode == 0 && !AccountLib.anyExpiresBy(a, block.timestamp + c.t.settleWindowSeconds())) return a;
         c.near = true;
         if (LiveLogic.settle($, account)) a = AccountLib.load($, account, extra);
     }
@@ -95,24 +94,6 @@ library HealthTest {
             from := add(mload(add(a, 0xc0)), 0x20)
             for { let end := add(from, shl(5, mload(add(a, 0xe0)))) } lt(from, end) { from := add(from, 0x20) } {
                 mask := or(mask, shl(and(shr(124, mload(from)), 0xf), 1))
-            }
-        }
-    }
-
-    /// @dev Whether the 08:00 UTC of the expiry day of a future or option of `a` is at `time` or before
-    function _anyExpiresBy(AccountLib.Account memory a, uint256 time) private pure returns (bool expired) {
-        // the last expiry day that is over at `time`
-        uint256 day = (time - InstrumentId.EXPIRY_TIME_OF_DAY) / 1 days;
-        assembly ("memory-safe") {
-            // linear: id(32) at bit 224, options: at bit 96; day(16) at bit 10 of the id, 0 for a perp
-            let from := add(mload(add(a, 0x80)), 0x20)
-            for { let end := add(from, shl(5, mload(add(a, 0xa0)))) } lt(from, end) { from := add(from, 0x20) } {
-                let d := and(shr(234, mload(from)), 0xffff)
-                expired := or(expired, and(iszero(gt(d, day)), gt(d, 0)))
-            }
-            from := add(mload(add(a, 0xc0)), 0x20)
-            for { let end := add(from, shl(5, mload(add(a, 0xe0)))) } lt(from, end) { from := add(from, 0x20) } {
-                expired := or(expired, iszero(gt(and(shr(106, mload(from)), 0xffff), day)))
             }
         }
     }

@@ -4,6 +4,7 @@ pragma solidity ^0.8.24;
 import {IMargin} from "../../interfaces/IMargin.sol";
 import {IMarket} from "../../interfaces/IMarket.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
+import {PnlLib} from "../custody/PnlLib.sol";
 import {WadMath} from "../math/WadMath.sol";
 import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultStorage} from "../VaultStorage.sol";
@@ -25,8 +26,6 @@ import {StableCharge} from "./StableCharge.sol";
 library MarginEngine {
     uint256 private constant WAD = 1e18;
     uint256 private constant BPS = 1e4;
-    /// @dev WAD in one unit of UnderlyingData.fundingE12
-    int256 internal constant FUNDING_UNIT = 1e6;
     /// @dev deduction of a row, in lane steps·wei: docs/margin.md §8
     uint256 internal constant ROW_DEDUCTION = 8192;
 
@@ -199,7 +198,7 @@ library MarginEngine {
                 } else {
                     // a perp is worth index minus the funding since the start; its price risk is the index alone
                     int256 funding = Portfolio.fundingE12(f);
-                    if (funding != 0) value = _floorWad(size * (int256(mark) - funding * FUNDING_UNIT));
+                    if (funding != 0) value = _floorWad(size * (int256(mark) - funding * PnlLib.FUNDING_UNIT));
                 }
                 total += value;
             }

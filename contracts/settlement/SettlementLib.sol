@@ -124,7 +124,7 @@ library SettlementLib {
     function gap(VaultStorage.State storage $, Tail t, AccountLib.Account memory a) internal view returns (uint256 sum) {
         uint256 window = t.settleWindowSeconds();
         // as a rule no expiry is near, and nothing else is looked at
-        if (!_anyUntil(a, (block.timestamp + window - InstrumentId.EXPIRY_TIME_OF_DAY) / 1 days)) return 0;
+        if (!AccountLib.anyExpiresBy(a, block.timestamp + window)) return 0;
         uint256[2] memory last = [NONE, 0]; // bucket that was asked last, and its mean
         for (uint256 i = 0; i < a.linearCount; ++i) {
             (uint256 id, int256 size,) = AccountLib.linearAt(a, i);
@@ -154,22 +154,6 @@ library SettlementLib {
         bool begun = data.observations != 0 && !data.settled && data.lastTime + window >= expiry;
         (last[0], last[1]) = (key, begun ? data.meanWad : 0);
         return last[1];
-    }
-
-    /// @dev Whether a future or option of `a` expires on `day` or before
-    function _anyUntil(AccountLib.Account memory a, uint256 day) private pure returns (bool found) {
-        assembly ("memory-safe") {
-            // linear: id(32) at bit 224, options: at bit 96; day(16) at bit 10 of the id, 0 for a perp
-            let from := add(mload(add(a, 0x80)), 0x20)
-            for { let end := add(from, shl(5, mload(add(a, 0xa0)))) } lt(from, end) { from := add(from, 0x20) } {
-                let d := and(shr(234, mload(from)), 0xffff)
-                found := or(found, and(iszero(gt(d, day)), gt(d, 0)))
-            }
-            from := add(mload(add(a, 0xc0)), 0x20)
-            for { let end := add(from, shl(5, mload(add(a, 0xe0)))) } lt(from, end) { from := add(from, 0x20) } {
-                found := or(found, iszero(gt(and(shr(106, mload(from)), 0xffff), day)))
-            }
-        }
     }
 
     /// @dev ⌈|size|·(max − min of S, x, y)/1e18⌉

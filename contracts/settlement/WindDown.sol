@@ -3,6 +3,7 @@ pragma solidity ^0.8.24;
 
 import {IMarket} from "../../interfaces/IMarket.sol";
 import {ISettlement} from "../../interfaces/ISettlement.sol";
+import {PnlLib} from "../custody/PnlLib.sol";
 import {InstrumentId} from "../margin/InstrumentId.sol";
 import {FeedReader} from "../market/FeedReader.sol";
 import {Funding} from "../market/Funding.sol";
@@ -25,7 +26,6 @@ import {SettlementLib} from "./SettlementLib.sol";
 ///      meanWad = funding as a two's complement of 80 bits.
 library WindDown {
     uint256 private constant WAD = 1e18;
-    int256 private constant FUNDING_UNIT = 1e6;
     /// @notice So long after the notice a market without a usable price is frozen at its last snapshot: nobody stays locked in
     ///         because a feed died.
     uint256 internal constant FALLBACK = 7 days;
@@ -43,7 +43,7 @@ library WindDown {
         if (id == perp) {
             int256 fundingE12 = int80(uint80(frozen.meanWad));
             // forge-lint: disable-next-line(unsafe-typecast) an index is below 2^88
-            return (true, int256(priceWad) - fundingE12 * FUNDING_UNIT);
+            return (true, int256(priceWad) - fundingE12 * PnlLib.FUNDING_UNIT);
         }
         VaultStorage.SettlementData storage data = $.settlements[SettlementLib.WIND_DOWN | id];
         if (!data.settled) {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from risk.exact.accounts.account_lib import collateral_mask, has_obligations
+from risk.exact.custody.pnl_lib import FUNDING_UNIT
 from risk.exact.errors import ModelRevert
 from risk.exact.margin import (
     charges,
@@ -34,7 +35,6 @@ from risk.exact.state import Account, State
 
 WAD: Final = 10**18
 BPS: Final = 10**4
-FUNDING_UNIT: Final = 10**6  # WAD in one unit of funding_e12
 
 
 @dataclass(frozen=True)

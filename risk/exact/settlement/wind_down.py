@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from risk.exact.custody import pnl_lib
 from risk.exact.margin import array_logic, instrument_id
 from risk.exact.market import feed_reader, funding, oracle_matrix, sequencer, snapshots
 from risk.exact.market.oracle_matrix import Action
@@ -18,7 +19,6 @@ from risk.exact.settlement.settlement_lib import WIND_DOWN
 from risk.exact.state import Bucket, Settlement, State, World
 
 WAD: Final = 10**18
-FUNDING_UNIT: Final = 10**6
 FALLBACK: Final = 7 * 86_400  # after the notice; then the last snapshot counts
 _E9: Final = 10**9
 
@@ -38,7 +38,7 @@ def unit_value(state: State, world: World, instrument: int) -> int | None:
         if frozen is None:
             return None
     if instrument == perp:
-        return frozen.price_wad - signed_80(frozen.mean_wad) * FUNDING_UNIT
+        return frozen.price_wad - signed_80(frozen.mean_wad) * pnl_lib.FUNDING_UNIT
     item = state.settlements.get(WIND_DOWN | instrument)
     if item is None:
         mark = _mark(state, instrument, frozen.price_wad, frozen.last_time)
