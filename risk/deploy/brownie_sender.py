@@ -8,6 +8,7 @@ last; the deployer compares the creation code on chain with its own linking afte
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,38 @@ from risk.deploy.errors import PreflightError
 from risk.errors import RpcError, TransportError
 
 NOBODY = "0x" + "0" * 40
+LOOKUP_PATIENCE_SECONDS = 3.0
+LOOKUP_MIDDLEWARE = "patient_transaction_lookup"
+
+
+def look_up_patiently(web3: Any) -> None:
+    """Asks again for a while before Brownie believes that a transaction it sent is gone.
+
+    A busy Anvil raises the sender's nonce a moment before it finds the transaction by its hash;
+    Brownie, which looks once after the nonce rose, then reports "Tx dropped".
+    """
+    from web3.middleware import Web3Middleware
+
+    class PatientLookup(Web3Middleware):  # type: ignore[misc, unused-ignore]
+        """Repeats ``eth_getTransactionByHash`` while the answer is null."""
+
+        def wrap_make_request(self, make_request: Any) -> Any:
+            def asked(method: Any, params: Any) -> Any:
+                deadline = time.monotonic() + LOOKUP_PATIENCE_SECONDS
+                answer = make_request(method, params)
+                while (
+                    method == "eth_getTransactionByHash"
+                    and answer.get("result") is None
+                    and time.monotonic() < deadline
+                ):
+                    time.sleep(0.05)
+                    answer = make_request(method, params)
+                return answer
+
+            return asked
+
+    if LOOKUP_MIDDLEWARE not in web3.middleware_onion:
+        web3.middleware_onion.add(PatientLookup, LOOKUP_MIDDLEWARE)
 
 
 class ProviderTransport:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from risk.deploy.brownie_sender import BrownieSender
+from risk.deploy.brownie_sender import BrownieSender, look_up_patiently
 from risk.deploy.cli import deploy_and_record, record_path, summary_text
 from risk.deploy.config import load_config
 from risk.deploy.dry_run import Estimate
@@ -36,6 +36,7 @@ def sender_of(account: str | None) -> BrownieSender:
     loaded = get_loaded_projects()
     if not loaded:
         raise DeployError("no Brownie project is loaded; run this through `brownie run`")
+    look_up_patiently(web3)
     if account is None:
         return BrownieSender(loaded[0], None, web3.provider)
     if account.isdigit():

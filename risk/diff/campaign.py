@@ -102,7 +102,7 @@ def result_of(tally: Tally, seed: int, seconds: float) -> dict[str, Any]:
     ]
     return {
         "seed": seed,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         **tally.summary(),
         "refused": tally.reverts_compared,
         "calls": tally.calls,
