@@ -94,7 +94,9 @@ def _length(data: bytes, at: int) -> int:
     return int.from_bytes(word, "big")
 
 
-def _encode_bytes(value: bytes) -> bytes:
+def _encode_bytes(value: bytes | str) -> bytes:
+    if isinstance(value, str):
+        value = value.encode()
     return len(value).to_bytes(WORD, "big") + value + bytes(-len(value) % WORD)
 
 

@@ -90,21 +90,21 @@ def compile_contracts(root: Path, *, force: bool = False) -> dict[str, Artifact]
         raise ToolchainError(f"no Solidity source below {' or '.join(SOURCE_FOLDERS)} in {root}")
     launcher = find_solc(root, settings.pop("version"))
     cache = root / CACHE_FOLDER
-    base = _hash([CACHE_VERSION, settings, sources, _stamp(launcher)])
+    base = content_hash([CACHE_VERSION, settings, sources, _stamp(launcher)])
     entry = cache / f"{base}.json"
     if not force:
-        cached = _load(entry, root)
+        cached = load_entry(entry, root)
         if cached is not None:
             return cached
-    with _one_at_a_time(cache):
+    with one_at_a_time(cache):
         if not force:  # another process may have compiled the same while we waited
-            cached = _load(entry, root)
+            cached = load_entry(entry, root)
             if cached is not None:
                 return cached
-        output = run_solc(launcher, _standard_json(sources, settings), root)
+        output = run_solc(launcher, standard_json(sources, settings), root)
         imports = sorted(p for p in output.get("sources", {}) if p not in sources)
-        artifacts = _artifacts(output, set(sources))
-        _store(entry, artifacts, {path: _file_hash(root / path) for path in imports})
+        artifacts = artifacts_of(output, set(sources))
+        store_entry(entry, artifacts, {path: file_hash(root / path) for path in imports})
         return artifacts
 
 
@@ -185,7 +185,7 @@ def find_solc(root: Path, version: str) -> Path:
     raise ToolchainError(f"solc {version} is not installed; run `make setup`")
 
 
-def _standard_json(sources: Mapping[str, str], settings: Mapping[str, Json]) -> Json:
+def standard_json(sources: Mapping[str, str], settings: Mapping[str, Json]) -> Json:
     wanted = ["abi", "metadata", "storageLayout", "evm.methodIdentifiers"]
     wanted += [
         f"evm.{kind}.{part}"
@@ -199,11 +199,20 @@ def _standard_json(sources: Mapping[str, str], settings: Mapping[str, Json]) -> 
     }
 
 
-def run_solc(launcher: Path, standard_json: Json, root: Path) -> dict[str, Json]:
+def run_solc(
+    launcher: Path, request: Json, root: Path, environment: Mapping[str, str] | None = None
+) -> dict[str, Json]:
     """Parsed standard-JSON output; `root` is the base of imports. Raises `CompileError`."""
     command = [str(launcher), "--standard-json", "--allow-paths", str(root)]
-    payload = json.dumps(standard_json).encode()
-    run = subprocess.run(command, input=payload, capture_output=True, cwd=root, check=False)
+    payload = json.dumps(request).encode()
+    run = subprocess.run(
+        command,
+        input=payload,
+        capture_output=True,
+        cwd=root,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
     if run.returncode != 0:
         reason = run.stderr.decode("utf-8", "replace").strip()
         raise ToolchainError(f"solc launcher failed with exit code {run.returncode}: {reason}")
@@ -217,7 +226,7 @@ def run_solc(launcher: Path, standard_json: Json, root: Path) -> dict[str, Json]
 # ------------------------------------------------------------------------------ artifacts
 
 
-def _artifacts(output: Mapping[str, Json], own: set[str]) -> dict[str, Artifact]:
+def artifacts_of(output: Mapping[str, Json], own: set[str]) -> dict[str, Artifact]:
     artifacts: dict[str, Artifact] = {}
     for ours in (True, False):
         for source, contracts in output.get("contracts", {}).items():
@@ -260,11 +269,11 @@ def _references(raw: Mapping[str, Json]) -> LinkReferences:
 # ---------------------------------------------------------------------------------- cache
 
 
-def _hash(value: Json) -> str:
+def content_hash(value: Json) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -273,14 +282,14 @@ def _file_hash(path: Path) -> str:
 
 def _stamp(launcher: Path) -> str:
     """Identity of a compiler: its file, and the WebAssembly build behind it when there is one."""
-    parts = [_file_hash(launcher)]
+    parts = [file_hash(launcher)]
     for folder in (launcher.parent / f"plumbline-{launcher.name}",):
-        parts += [_file_hash(folder / name) for name in ("version.txt", "solc-launcher.cjs")]
+        parts += [file_hash(folder / name) for name in ("version.txt", "solc-launcher.cjs")]
     return ":".join(parts)
 
 
 @contextlib.contextmanager
-def _one_at_a_time(cache: Path) -> Iterator[None]:
+def one_at_a_time(cache: Path) -> Iterator[None]:
     """Lets one process of this checkout compile while others wait (where files can be locked)."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / ".lock").open("w") as file:
@@ -289,11 +298,11 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
         yield
 
 
-def _load(entry: Path, root: Path) -> dict[str, Artifact] | None:
+def load_entry(entry: Path, root: Path) -> dict[str, Artifact] | None:
     """Cached artifacts, or None if there are none or an imported file has changed."""
     try:
         stored = json.loads(entry.read_text())
-        if any(_file_hash(root / path) != known for path, known in stored["imports"].items()):
+        if any(file_hash(root / path) != known for path, known in stored["imports"].items()):
             return None
         os.utime(entry)
         return {
@@ -314,12 +323,14 @@ def _tuples(raw: Mapping[str, Json]) -> LinkReferences:
     return {s: {n: tuple(o) for n, o in libs.items()} for s, libs in raw.items()}
 
 
-def _store(entry: Path, artifacts: Mapping[str, Artifact], imports: Mapping[str, str]) -> None:
-    """Writes one cache entry in one step and drops the oldest beyond `KEEP`."""
+def store_entry(
+    entry: Path, artifacts: Mapping[str, Artifact], imports: Mapping[str, str], keep: int = KEEP
+) -> None:
+    """Writes one cache entry in one step and drops the oldest beyond `keep`."""
     text = json.dumps({"imports": imports, "artifacts": {n: vars(a) for n, a in artifacts.items()}})
     with tempfile.NamedTemporaryFile("w", dir=entry.parent, suffix=".tmp", delete=False) as file:
         file.write(text)
     os.replace(file.name, entry)
     by_age = sorted(entry.parent.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for old in by_age[KEEP:]:
+    for old in by_age[keep:]:
         old.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""The node engine: full transactions on Anvil, each in a block of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from risk.chain.node import Anvil
+from risk.chain.rpc import CallResult, from_hex, to_hex
+from risk.diff.kit.engine import CHAIN_ID, GENESIS_TIME, Call, Log, Probe, Result
+from risk.diff.kit.errors import DeployFailed, TargetHung
+from risk.errors import RevertError, RpcError, TransportError
+
+DEPLOY_GAS = 1_000_000_000
+BLOCK_GAS = 2_000_000_000
+
+
+def _hex(address: int) -> str:
+    return f"0x{address:040x}"
+
+
+class NodeEngine:
+    """See ``engine.Engine``. ``timeout`` seconds without an answer count as hung."""
+
+    name = "node"
+
+    def __init__(self, hardfork: str = "shanghai", timeout: float = 30.0) -> None:
+        self.timeout = timeout
+        self.node = Anvil(
+            chain_id=CHAIN_ID,
+            accounts=1,
+            hardfork=hardfork,
+            base_fee=0,
+            gas_limit=BLOCK_GAS,
+            timestamp=GENESIS_TIME,
+            extra=("--gas-price", "0", "--code-size-limit", str(0xFFFFFF)),
+        )
+        self._time = GENESIS_TIME
+        self._number = 0
+
+    def open(self) -> None:
+        self.node.start()
+        self.rpc = self.node.rpc(self.timeout)
+        self.rpc.call("anvil_autoImpersonateAccount", True)
+        self._time, self._number = GENESIS_TIME, self.rpc.block_number()
+
+    def close(self) -> None:
+        if hasattr(self, "rpc"):
+            self.rpc.close()
+        self.node.stop()
+
+    # ── transactions ─────────────────────────────────────────────────────────────────────────────
+
+    def deploy(self, creation: bytes, sender: int) -> int:
+        receipt = self._send(
+            {"from": _hex(sender), "data": to_hex(creation), "gas": hex(DEPLOY_GAS)}
+        )
+        if receipt["status"] != "0x1":
+            raise DeployFailed(self._output(receipt["transactionHash"]).hex())
+        return int(receipt["contractAddress"], 16)
+
+    def transact(self, call: Call) -> Result:
+        receipt = self._send(_request(call))
+        ok = receipt["status"] == "0x1"
+        trace = self._trace(receipt["transactionHash"])
+        return Result(
+            ok,
+            from_hex(trace.get("output") or "0x"),
+            "" if ok else _halt(str(trace.get("error", ""))),
+            int(receipt["gasUsed"], 16),
+            tuple(_log(entry) for entry in receipt["logs"]),
+        )
+
+    def _send(self, transaction: dict[str, Any]) -> dict[str, Any]:
+        transaction = {**transaction, "gasPrice": "0x0"}
+        try:
+            _, receipt = self.rpc.batch(
+                [
+                    ("evm_setNextBlockTimestamp", [self._time]),
+                    ("eth_sendTransactionSync", [transaction]),
+                ]
+            )
+        except TransportError as error:
+            raise self._hung("a transaction", error) from error
+        self._number += 1
+        found: dict[str, Any] = receipt
+        return found
+
+    def _trace(self, tx_hash: str) -> dict[str, Any]:
+        options = {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}
+        trace: dict[str, Any] = self.rpc.call("debug_traceTransaction", tx_hash, options)
+        return trace
+
+    def _output(self, tx_hash: str) -> bytes:
+        return from_hex(self._trace(tx_hash).get("output") or "0x")
+
+    def _hung(self, what: str, error: Exception) -> TargetHung:
+        return TargetHung(f"{what} had no answer from Anvil within {self.timeout:g} s: {error}")
+
+    # ── reading ──────────────────────────────────────────────────────────────────────────────────
+
+    def _block(self) -> dict[str, str]:
+        return {"number": hex(self._number + 1), "time": hex(self._time)}
+
+    def call(self, calls: Sequence[Call]) -> list[Result]:
+        return self.probe([Probe(call) for call in calls])
+
+    def probe(self, probes: Sequence[Probe]) -> list[Result]:
+        block = self._block()
+        requests: list[tuple[str, Sequence[Any]]] = []
+        for probe in probes:
+            overrides = {
+                _hex(address): {
+                    "stateDiff": {f"0x{s:064x}": f"0x{w:064x}" for s, w in words.items()}
+                }
+                for address, words in probe.storage.items()
+            }
+            requests.append(("eth_call", [_request(probe.call), "latest", overrides, block]))
+        try:
+            return [_result(answer) for answer in self.rpc.try_batch(requests)]
+        except TransportError as error:
+            raise self._hung("a call", error) from error
+
+    def place(
+        self, address: int, code: bytes | None, storage: Mapping[int, int], balance: int | None
+    ) -> None:
+        where = _hex(address)
+        calls: list[tuple[str, Sequence[Any]]] = []
+        if code is not None:
+            calls.append(("anvil_setCode", [where, to_hex(code)]))
+        if balance is not None:
+            calls.append(("anvil_setBalance", [where, hex(balance)]))
+        for slot, word in storage.items():
+            calls.append(("anvil_setStorageAt", [where, f"0x{slot:064x}", f"0x{word:064x}"]))
+        self.rpc.batch(calls)
+
+    def storage(self, address: int, slots: Sequence[int]) -> list[int]:
+        where = _hex(address)
+        words = self.rpc.batch(
+            [("eth_getStorageAt", [where, f"0x{slot:064x}", "latest"]) for slot in slots]
+        )
+        return [int(word, 16) for word in words]
+
+    def code(self, address: int) -> bytes:
+        return self.rpc.code(_hex(address))
+
+    # ── time ─────────────────────────────────────────────────────────────────────────────────────
+
+    def warp(self, seconds: int) -> None:
+        self._time += seconds
+
+    def time(self) -> int:
+        return self._time
+
+    def snapshot(self) -> object:
+        return [self.rpc.call("evm_snapshot"), self._time, self._number]
+
+    def revert(self, mark: object) -> None:
+        assert isinstance(mark, list)
+        if not self.rpc.call("evm_revert", mark[0]):
+            raise TargetHung("Anvil lost a snapshot")
+        mark[0] = self.rpc.call("evm_snapshot")  # a snapshot of Anvil serves once
+        self._time, self._number = mark[1], mark[2]
+
+    def executed(self) -> Mapping[int, frozenset[int]] | None:
+        return None
+
+
+def _request(call: Call) -> dict[str, Any]:
+    return {
+        "from": _hex(call.sender),
+        "to": _hex(call.to),
+        "data": to_hex(call.data),
+        "value": hex(call.value),
+        "gas": hex(call.gas),
+    }
+
+
+def _result(answer: CallResult) -> Result:
+    if answer.error is None:
+        return Result(True, from_hex(answer.value))
+    if isinstance(answer.error, RevertError):
+        return Result(False, answer.error.data)
+    if isinstance(answer.error, RpcError):
+        return Result(False, b"", _halt(str(answer.error)))
+    raise answer.error
+
+
+def _halt(text: str) -> str:
+    """revm's name of what ended a call, from Anvil's text; "" for a revert."""
+    lowered = text.lower()
+    if "revert" in lowered:
+        return ""
+    if "outofgas" in lowered.replace(" ", ""):
+        return "OutOfGas"
+    return text.removeprefix("EVM error ") or "unknown"
+
+
+def _log(entry: Mapping[str, Any]) -> Log:
+    topics = tuple(int(topic, 16) for topic in entry["topics"])
+    return Log(int(entry["address"], 16), topics, from_hex(entry["data"]))
