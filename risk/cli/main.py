@@ -63,6 +63,62 @@ def verify(
 
 
 @app.command()
+def diff(
+    target: Annotated[
+        str | None,
+        typer.Argument(help="A built-in target, or path/to/adapter.py[:Class]. None: list them."),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="revm (in process), node (Anvil), batch (Anvil, batched views).")
+    ] = "revm",
+    fork: Annotated[
+        str | None, typer.Option(metavar="URL[@BLOCK]", help="Start from this chain's state.")
+    ] = None,
+    seed: Seed = 1,
+    sequences: Annotated[int, typer.Option(min=1, help="Random action sequences.")] = 200,
+    actions: Annotated[int, typer.Option(min=1, help="Actions of each sequence.")] = 24,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
+    only_sequence: Annotated[
+        int | None, typer.Option(min=0, help="Repeat this one sequence.")
+    ] = None,
+    guided: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Coverage-guided instead, for so long (node)."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Folder of sequences kept between guided runs.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for findings.")] = Path("findings"),
+    formats: Annotated[
+        str, typer.Option(help="Of findings: text,pytest,foundry,json,sarif,html.")
+    ] = "text,pytest,foundry,json,sarif,html",
+    shrink_seconds: Annotated[
+        float, typer.Option(min=0, help="Time to make a counterexample small.")
+    ] = 120.0,
+    json: Json = None,
+) -> None:
+    """Compare any contract with a model; shrink a disagreement into a test (docs/auditing.md)."""
+    from risk.cli.diff import Options, diff_command, list_command
+    from risk.diff.runner import Plan
+
+    if target is None:
+        raise typer.Exit(list_command())
+    chosen = Options(
+        target,
+        "node" if guided is not None and engine == "revm" else engine,
+        fork,
+        Plan(seed, 0, sequences, actions, workers, only_sequence=only_sequence),
+        json,
+        out,
+        tuple(name.strip() for name in formats.split(",") if name.strip()),
+        shrink_seconds,
+        guided,
+        corpus,
+    )
+    raise typer.Exit(diff_command(chosen))
+
+
+@app.command()
 def gas(json: Json = None) -> None:
     """Measure the gas table on a real Anvil and judge it against its gates."""
     from risk.cli.gas import gas_command

@@ -102,6 +102,9 @@ class Action(Protocol):
 class Session(Protocol):
     """A running sequence: model and chain at the same state."""
 
+    #: see ``compare.compare``; empty unless the target has a stated reason
+    tolerance: Mapping[str, int]
+
     def propose(self, rng: Random) -> Action:
         """The next action, chosen from the model's state only."""
         ...
@@ -135,18 +138,34 @@ class Session(Protocol):
         ...
 
 
-class Target(Protocol):
-    """A model and its contracts."""
+class SequenceTarget(Protocol):
+    """A model and its contracts, compared along sequences."""
 
     name: str
+    #: the command line that repeats a run, before ``--seed``
+    command: str
 
     def open(self) -> None:
-        """Start the node and deploy what cases share."""
+        """Start the engine and deploy what sequences (and cases) share."""
         ...
 
     def close(self) -> None:
-        """Stop the node."""
+        """Stop the engine."""
         ...
+
+    def start(self, seed: int, index: int) -> Session:
+        """Deploy a fresh world for a sequence on both sides."""
+        ...
+
+    def goals(self) -> Mapping[str, str]:
+        """Counted names that a long run should reach, each with the reason why it may stay
+        unreached ("" where it may not).
+        """
+        ...
+
+
+class Target(SequenceTarget, Protocol):
+    """A target that has account-level cases too, and a model that can run without a chain."""
 
     def make_case(self, seed: int, index: int) -> Case:
         """The case of this seed and index; the same on every machine."""
@@ -164,22 +183,12 @@ class Target(Protocol):
         """Names to count: ``revert:<Error>``, ``liquidation`` …"""
         ...
 
-    def start(self, seed: int, index: int) -> Session:
-        """Deploy a fresh world for a sequence on both sides."""
-        ...
-
     def open_alone(self) -> None:
         """Instead of ``open``: what the model needs without a chain."""
         ...
 
     def start_alone(self, seed: int, index: int) -> Session:
         """A fresh world for a sequence of the model alone: nothing is asked of a chain."""
-        ...
-
-    def goals(self) -> Mapping[str, str]:
-        """Counted names that a long run should reach, each with the reason why it may stay
-        unreached ("" where it may not).
-        """
         ...
 
 

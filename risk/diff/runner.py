@@ -15,16 +15,22 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from risk.diff.adapter import Counterexample, Mismatch, Session, Target
+from risk.diff.adapter import Counterexample, Mismatch, SequenceTarget, Session, Target
 from risk.diff.compare import compare
 from risk.diff.coverage import Tally
+from risk.errors import PlumblineError
 
+AnyTarget = Any  # a Target, or a SequenceTarget with a plan of sequences only
 CASES_A_TASK = 10
 WORKER_TIMEOUT_SECONDS = 300  # a worker that says nothing for so long counts as hung
 
 
 class WorkerFailed(Exception):
     """A worker died: the tool is broken, which is not a mismatch."""
+
+
+class TargetRefused(PlumblineError):
+    """A worker ended with an error raised on purpose; its text is the message."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,14 @@ def run_case(target: Target, seed: int, index: int, tally: Tally) -> bool:
                 0,
                 "account-level case",
                 mismatches,
-                f"plumbline verify --seed {seed} --only-case {index}",
+                f"{target.command} --seed {seed} --only-case {index}",
                 case.describe(),
             )
         )
     return not mismatches
 
 
-def run_sequence(target: Target, plan: Plan, index: int, tally: Tally) -> bool:
+def run_sequence(target: SequenceTarget, plan: Plan, index: int, tally: Tally) -> bool:
     """One stateful sequence; stops at the first disagreement.  True if there was none."""
     rng = Random(f"sequence {plan.seed} {index}")
     session = target.start(plan.seed, index)
@@ -109,7 +115,7 @@ def run_sequence(target: Target, plan: Plan, index: int, tally: Tally) -> bool:
                     step,
                     title,
                     mismatches,
-                    f"plumbline verify --seed {plan.seed} --only-sequence {index}"
+                    f"{target.command} --seed {plan.seed} --only-sequence {index}"
                     + (f" --actions {plan.actions}" if plan.actions != Plan.actions else ""),
                     history,
                 )
@@ -129,7 +135,9 @@ def _step(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatch], 
     count, mismatches = compare(on_model.observation("outcome"), on_chain.observation("outcome"))
     if on_model.error != on_chain.error:
         mismatches.append(Mismatch("outcome.error", on_model.error, on_chain.error))
-    more, differing = compare(session.observe_model(), session.observe_chain(), "state.")
+    more, differing = compare(
+        session.observe_model(), session.observe_chain(), "state.", session.tolerance
+    )
     mismatches += differing
     mismatches += [Mismatch("invariant", "holds", line) for line in session.invariants()]
     return mismatches, count + more, title
@@ -154,7 +162,7 @@ def run_alone(target: Target, plan: Plan, index: int, tally: Tally) -> bool:
         if broken:
             tally.mismatches += len(broken)
             again = (
-                f"plumbline verify --profile model --seed {plan.seed} --only-sequence {index}"
+                f"{target.command} --profile model --seed {plan.seed} --only-sequence {index}"
                 f" --actions {plan.actions}"
             )
             tally.counterexamples.append(
@@ -170,7 +178,7 @@ def run_alone(target: Target, plan: Plan, index: int, tally: Tally) -> bool:
 
 
 def run(
-    factory: Callable[[], Target],
+    factory: Callable[[], AnyTarget],
     plan: Plan,
     progress: Callable[[Tally, int, int], None] | None = None,
 ) -> Tally:
@@ -195,7 +203,7 @@ def run(
     return total
 
 
-def open_for(target: Target, plan: Plan) -> None:
+def open_for(target: AnyTarget, plan: Plan) -> None:
     """With a chain, or without where the plan does not need one."""
     if plan.alone:
         target.open_alone()
@@ -203,7 +211,7 @@ def open_for(target: Target, plan: Plan) -> None:
         target.open()
 
 
-def run_task(target: Target, plan: Plan, task: tuple[str, list[int]]) -> Tally:
+def run_task(target: AnyTarget, plan: Plan, task: tuple[str, list[int]]) -> Tally:
     """One task of a plan on an open target."""
     tally = Tally()
     kind, indices = task
@@ -218,7 +226,7 @@ def run_task(target: Target, plan: Plan, task: tuple[str, list[int]]) -> Tally:
 
 
 def _in_processes(
-    factory: Callable[[], Target], plan: Plan, tasks: list[tuple[str, list[int]]]
+    factory: Callable[[], AnyTarget], plan: Plan, tasks: list[tuple[str, list[int]]]
 ) -> Iterable[Tally]:
     context = multiprocessing.get_context("spawn")
     todo: Any = context.Queue()
@@ -237,6 +245,8 @@ def _in_processes(
             kind, payload = _next_result(results, workers)
             if kind == "failed":
                 raise WorkerFailed(payload)
+            if kind == "refused":
+                raise TargetRefused(payload)
             yield payload
     finally:
         while True:  # nothing more to start: lets every worker leave through its own clean-up
@@ -264,7 +274,7 @@ def _next_result(results: Any, workers: list[Any]) -> tuple[str, Any]:
     return "failed", f"no worker reported for {WORKER_TIMEOUT_SECONDS} s"
 
 
-def _worker(factory: Callable[[], Target], plan: Plan, todo: Any, results: Any) -> None:
+def _worker(factory: Callable[[], AnyTarget], plan: Plan, todo: Any, results: Any) -> None:
     target = factory()
     try:
         open_for(target, plan)
@@ -273,5 +283,7 @@ def _worker(factory: Callable[[], Target], plan: Plan, todo: Any, results: Any) 
                 results.put(("done", run_task(target, plan, task)))
         finally:
             target.close()
+    except PlumblineError as error:
+        results.put(("refused", str(error)))
     except BaseException:
         results.put(("failed", traceback.format_exc()))

@@ -16,10 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from risk.chain.compile import Artifact
 from risk.diff.adapter import Observation, Outcome, Value
 from risk.diff.kit.chain import Chain, Contract
 from risk.diff.kit.draw import Draw
 from risk.diff.kit.engine import Result
+from risk.diff.kit.errors import AdapterError
 
 M = TypeVar("M")
 Argument = int | str | bool | bytes | tuple["Argument", ...]
@@ -107,6 +109,10 @@ class Adapter(ABC, Generic[M]):
     hardfork: str = "shanghai"
 
     # ── the chain's side ─────────────────────────────────────────────────────────────────────────
+
+    def artifacts(self) -> Mapping[str, Artifact]:
+        """Build output by contract name: ``from_folder("out")``, ``from_sources(...)``."""
+        raise AdapterError(f"adapter {self.name} has no method artifacts()")
 
     @abstractmethod
     def deploy(self, chain: Chain, world: World) -> None:

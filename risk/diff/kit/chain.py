@@ -171,8 +171,17 @@ class Chain:
         return answers
 
     def error_name(self, data: bytes) -> str:
-        """Name of a revert's error."""
-        return self.errors.name(data)
+        """Name of a revert's error; for reason strings and panics with what they say."""
+        name = self.errors.name(data)
+        if name not in ("Error", "Panic"):
+            return name
+        try:
+            (said,) = self.errors.by_name[name].arguments(data)
+        except (AbiError, ValueError, IndexError):
+            return name
+        if isinstance(said, bytes):
+            return f'Error("{said.decode(errors="replace")}")'
+        return f"Panic({said:#x})"
 
 
 def _decoded(to: Contract, name: str, data: bytes) -> Any:

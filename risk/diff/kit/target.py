@@ -20,7 +20,9 @@ from risk.diff.kit.chain import Chain
 from risk.diff.kit.draw import SeededDraw
 from risk.diff.kit.engine import Call, Engine
 from risk.diff.kit.errors import AdapterError, DiffError, TargetOutOfGas
+from risk.diff.kit.watch import time_limit
 
+MODEL_SECONDS = 20.0  # an action of the model that takes longer counts as hung
 PERMITTED_HALTS = ("InvalidFEOpcode",)  # old compilers' assert: a refusal like a revert
 
 
@@ -31,6 +33,7 @@ class AdapterSession:
         self.adapter = adapter
         self.chain = chain
         self.world = world
+        self.tolerance = adapter.tolerance
         self.model = _guard(adapter, "model", lambda: adapter.model(chain, world))
 
     def propose(self, rng: Random) -> Step:
@@ -47,9 +50,13 @@ class AdapterSession:
         time = self.chain.engine.time() + step.wait
         contract, name, _ = self.adapter.call_of(self.chain, step)
         try:
-            returned = self.adapter.apply(self.chain, twin, step, time)
+            with time_limit(MODEL_SECONDS, f"the model of {self.adapter.name}, {step.describe()},"):
+                returned = self.adapter.apply(self.chain, twin, step, time)
         except Refused as refused:
-            return Outcome(False, self._revert_data(refused), refused.name or "(empty)")
+            data = self._revert_data(refused)
+            return Outcome(False, data, self.chain.error_name(data))
+        except DiffError:
+            raise
         except Exception as error:
             raise AdapterError(
                 f"the model of {self.adapter.name} failed in {step.describe()}: {error!r}"
@@ -119,23 +126,36 @@ class AdapterTarget:
         self,
         adapter: Adapter[Any],
         engine: Engine,
-        artifacts: Callable[[], Mapping[str, Artifact]],
+        artifacts: Callable[[], Mapping[str, Artifact]] | None = None,
     ) -> None:
         self.adapter = adapter
         self.engine = engine
         self.name = adapter.name
-        self._load = artifacts
+        self.command = f"plumbline diff {adapter.name} --engine {engine.name}"
+        self._load = artifacts or adapter.artifacts
         self._worlds: dict[str, tuple[object, dict[str, Any]]] = {}
+
+    def load(self) -> None:
+        """The artifacts. Raises ``ArtifactError``, ``CompileError``."""
+        self.artifacts = self._load()
 
     def open(self) -> None:
         """Load the artifacts, start the engine."""
-        self.artifacts = self._load()
+        self.load()
         self.engine.open()
         self._empty = self.engine.snapshot()
 
     def close(self) -> None:
         """Stop the engine."""
         self.engine.close()
+
+    def restart(self, shift: int = 0) -> None:
+        """A new engine state, ``shift`` seconds later than usual; worlds are deployed anew."""
+        self._worlds.clear()
+        self.engine.close()
+        self.engine.open()
+        self.engine.warp(shift)
+        self._empty = self.engine.snapshot()
 
     def goals(self) -> Mapping[str, str]:
         """Every kind of action, accepted at least once."""

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Any, Protocol
 
 from risk.chain.abi import Errors, Function
 from risk.diff.adapter import Outcome
+from risk.diff.compare import NO_TOLERANCE
 from risk.diff.plumbline import invariants
 from risk.diff.plumbline.action import VaultAction
 from risk.diff.plumbline.model import attempt
@@ -35,6 +36,7 @@ class ModelSession:
     """World, model and proposer of one sequence."""
 
     deployment: Deployment
+    tolerance: Mapping[str, int] = NO_TOLERANCE
 
     def __init__(self, chain: Any, deployment: Deployment, rng: Random) -> None:
         # imported here: proposals build on this module

@@ -46,6 +46,7 @@ class PlumblineTarget:
     """See ``risk/diff/adapter.py``.  ``node_options`` go to Anvil."""
 
     name = "plumbline"
+    command = "plumbline verify"
 
     def __init__(self, **node_options: Any) -> None:
         self.chain = Chain(**node_options)
