@@ -29,7 +29,7 @@ HARNESS = "contracts/test/CaseHarness.sol"
 OLDEST_RULES = "istanbul"  # the harness itself uses no younger instruction: it runs on any fork
 BATCH = keccak(b"plumbline.cases.batch")
 RUN = keccak(b"plumbline.cases.run")
-MOVED = 0xC0DEC0DEC0DEC0DEC0DEC0DEC0DEC0DEC0DE00
+MOVED = 0xC0DEC0DEC0DEC0DEC0DEC0DEC0DEC0DEC0DEC0DE  # in the code of the harness: its own code
 ROUND_GAS = 2**45  # of one round; only what the cases use counts
 ROUND_BYTES = 400_000  # of calldata: memory of the harness stays cheap
 ROUND_CASES = 256
@@ -37,11 +37,23 @@ REVERTED, RETURNED, UNDECIDED = range(3)
 
 
 @lru_cache(maxsize=1)
-def harness_code() -> bytes:
-    """Deployed code of the harness. Raises ``CompileError``."""
+def _harness() -> bytes:
     version = compiler_settings(project_root())["version"]
     built = from_sources(project_root(), [HARNESS], solc=version, evm_version=OLDEST_RULES)
-    return bytes.fromhex(built["CaseHarness"].deployed_bytecode)
+    code = bytes.fromhex(built["CaseHarness"].deployed_bytecode)
+    if code.count(MOVED.to_bytes(20, "big")) != 1:
+        raise DiffError("the code of CaseHarness does not name MOVED exactly once")
+    return code
+
+
+def moved(place: int) -> int:
+    """Where the code of ``place`` lies during a round."""
+    return place ^ MOVED
+
+
+def harness_code(place: int) -> bytes:
+    """Deployed code of the harness for one address. Raises ``CompileError``."""
+    return _harness().replace(MOVED.to_bytes(20, "big"), moved(place).to_bytes(20, "big"))
 
 
 def record(probe: Probe) -> bytes:
@@ -109,16 +121,15 @@ class BatchEngine(NodeEngine):
     def _codes(self, sender: int, probes: Sequence[Probe]) -> dict[str, dict[str, str]]:
         """State override: the harness in place, what was there beside it."""
         places = sorted({sender}.union(*(probe.storage for probe in probes)))
-        harness = to_hex(harness_code())
         codes = {}
         try:
             found = self.rpc.batch([("eth_getCode", [_hex(p), "latest"]) for p in places])
         except TransportError as error:
             raise self._hung("reading code", error) from error
         for place, code in zip(places, found, strict=True):
-            codes[_hex(place)] = {"code": harness}
+            codes[_hex(place)] = {"code": to_hex(harness_code(place))}
             if code != "0x":
-                codes[_hex(place ^ MOVED)] = {"code": code}
+                codes[_hex(moved(place))] = {"code": code}
         return codes
 
     def _round(

@@ -91,8 +91,10 @@ class RevmEngine:
             )
         except RuntimeError as error:
             return _failed(str(error))
+        if not logs:
+            return Result(True, data)
         outcome = self._evm.result
-        return Result(True, bytes(data), "", outcome.gas_used, _logs(outcome) if logs else ())
+        return Result(True, data, "", outcome.gas_used, _logs(outcome))
 
     def call(self, calls: Sequence[Call]) -> list[Result]:
         results = []
@@ -107,8 +109,7 @@ class RevmEngine:
         for probe in probes:
             mark = self._evm.snapshot()
             for address, words in probe.storage.items():
-                for slot, word in words.items():
-                    self._evm.insert_account_storage(_hex(address), slot, word)
+                self._write(_hex(address), words)
             results.append(self._call(probe.call))
             self._evm.revert(mark)
         return results
@@ -121,8 +122,16 @@ class RevmEngine:
             self._evm.insert_account_info(where, self._pyrevm.AccountInfo(nonce=1, code=code))
         if balance is not None:
             self._evm.set_balance(where, balance)
-        for slot, word in storage.items():
-            self._evm.insert_account_storage(where, slot, word)
+        self._write(where, storage)
+
+    def _write(self, where: str, words: Mapping[int, int]) -> None:
+        """Storage words that a revert takes back: pyrevm journals only what it has loaded before
+        (0.3.7: the word of a slot nobody read stays for good).
+        """
+        load, insert = self._evm.storage, self._evm.insert_account_storage
+        for slot, word in words.items():
+            load(where, slot)
+            insert(where, slot, word)
 
     def storage(self, address: int, slots: Sequence[int]) -> list[int]:
         return [int(self._evm.storage(_hex(address), slot) or 0) for slot in slots]
