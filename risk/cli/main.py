@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from risk.cli.bench import app as bench_app
+
 app = typer.Typer(
     name="plumbline",
     help="Cross-margin vault and its bit-exact reference model: prove, measure, explain, deploy.",
@@ -19,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(bench_app, name="bench")
 
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE.")

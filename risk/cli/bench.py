@@ -1,0 +1,202 @@
+"""``plumbline bench``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from risk.vector.measure import Move, Scan
+
+app = typer.Typer(help="Measure: accounts a second.", no_args_is_help=True)
+
+WIDTH: Final = 16
+# row → (other row, at least so many times as fast)
+TARGETS: Final = {"e": ("d", 10.0), "f": ("d", 100.0)}
+RESCAN_SECONDS: Final = 1.0
+COMPARED_AFTER_A_MOVE: Final = 20_000
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Sizes of the run."""
+
+    accounts: int
+    model_accounts: int
+    rescan_accounts: int
+    seed: int
+
+
+@app.callback()
+def bench() -> None:
+    """Measure: accounts a second."""
+
+
+@app.command()
+def scan(
+    accounts: Annotated[int, typer.Option(min=1, help="Accounts of rows (e) and (f).")] = 100_000,
+    model_accounts: Annotated[
+        int, typer.Option(min=1, help="Of these, how many the model computes too, row (d).")
+    ] = 100_000,
+    rescan_accounts: Annotated[
+        int, typer.Option(min=0, help="Accounts of the rescan after a price move; 0: none.")
+    ] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
+    json: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE."),
+    ] = None,
+) -> None:
+    """Scan a book of 16-instrument accounts: Python integers, exact engine, certified filter."""
+    options = ScanOptions(accounts, model_accounts, rescan_accounts, seed)
+    raise typer.Exit(scan_command(options, json))
+
+
+def scan_command(options: ScanOptions, json: Path | None) -> int:
+    """0: all agree and every target is met; 1: not; 2: the run itself failed."""
+    from risk.cli.output import guarded
+
+    return guarded(lambda: _scan(options, json))
+
+
+def _scan(options: ScanOptions, json: Path | None) -> int:
+    from risk.cli.output import stdout, write_json
+    from risk.vector import measure, sample
+    from risk.vector.market import MarketTable
+
+    state = sample.market(options.seed)
+    table = MarketTable.from_state(state)
+    tell(f"drawing {options.accounts} accounts")
+    batch = sample.accounts(table, options.accounts, WIDTH, options.seed)
+    unique = measure.distinct(batch)
+    result = measure.scan(state, table, batch, options.model_accounts, tell)
+    moves: list[Move] = []
+    if options.rescan_accounts:
+        tell(f"drawing {options.rescan_accounts} accounts")
+        if options.rescan_accounts != options.accounts:
+            batch = sample.accounts(table, options.rescan_accounts, WIDTH, options.seed + 1)
+        moves = measure.rescans(state, table, batch, COMPARED_AFTER_A_MOVE, tell)
+    report = {
+        "book": {
+            "accounts": options.accounts,
+            "instruments_an_account": WIDTH,
+            "instruments_listed": len(table.ids),
+            "underlyings": len(table.underlyings),
+            "scenarios": table.scenarios,
+            "no_account_repeated": unique,
+            "seed": options.seed,
+        },
+        "rows": {
+            key: {**asdict(row), "per_second": row.per_second} for key, row in result.rows.items()
+        },
+        "ratios": ratios(result),
+        "agreement": {
+            "model_compared": result.model_compared,
+            "model_differs": result.model_differs,
+            "filter_compared": result.filter_compared,
+            "filter_differs": result.filter_differs,
+        },
+        "filter": {"left_open": result.left_open, "unhealthy": result.unhealthy},
+        "rescans": [{**asdict(move), "seconds": move.seconds} for move in moves],
+        "machine": machine(),
+    }
+    failed = failures(result, moves, unique)
+    report["failed"] = failed
+    for shown in tables(result, moves):
+        stdout().print(shown)
+    write_json(json, report)
+    for line in failed:
+        tell(line)
+    return 1 if failed else 0
+
+
+def ratios(result: Scan) -> dict[str, float]:
+    """How many times as fast as the row it is held against, "e/d" and so on."""
+    return {
+        f"{key}/{other}": result.rows[key].per_second / result.rows[other].per_second
+        for key, (other, _) in TARGETS.items()
+    }
+
+
+def failures(result: Scan, moves: list[Move], unique: bool) -> list[str]:
+    """Every disagreement and every target missed, in words."""
+    out = []
+    if result.model_differs or result.filter_differs:
+        out.append(f"{result.model_differs + result.filter_differs} accounts disagree")
+    if not unique:
+        out.append("an account is repeated")
+    found = ratios(result)
+    for key, (other, least) in TARGETS.items():
+        if found[f"{key}/{other}"] < least:
+            out.append(f"({key}) is {found[f'{key}/{other}']:.1f} × ({other}), wanted {least:g} ×")
+    for move in moves:
+        if move.differs:
+            out.append(f"{move.differs} accounts disagree after a move of {move.ppm} ppm")
+        if move.seconds > RESCAN_SECONDS:
+            out.append(f"rescan after {move.ppm} ppm took {move.seconds:.2f} s")
+    return out
+
+
+def tables(result: Scan, moves: list[Move]) -> list[Table]:
+    """Rows and rescans."""
+    from rich.table import Table
+
+    first = Table(
+        "", "what", "accounts", "seconds", "cpu s", "accounts/s", "ratio", title="bench scan"
+    )
+    found = ratios(result)
+    for key, row in sorted(result.rows.items()):
+        ratio = next((f"{x:,.1f} × ({n[2:]})" for n, x in found.items() if n[0] == key), "")
+        spent = (f"{row.seconds:.3f}", f"{row.cpu_seconds:.3f}", f"{row.per_second:,.0f}")
+        first.add_row(f"({key})", row.what, f"{row.accounts:,}", *spent, ratio)
+    second = Table(
+        "move", "accounts", "seconds", "arrays", "cpu s", "past level 1", "exact", "unhealthy",
+        title="rescan after a price move",
+    )  # fmt: skip
+    for move in moves:
+        counts = (move.filtered, move.exact, move.unhealthy)
+        second.add_row(
+            f"{move.ppm / 10_000:g} %",
+            f"{move.accounts:,}",
+            f"{move.seconds:.3f}",
+            f"{move.table_seconds:.3f}",
+            f"{move.cpu_seconds:.3f}",
+            *(f"{x:,}" for x in counts),
+        )
+    return [first, second] if moves else [first]
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, load and versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_1m": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "scipy": version("scipy"),
+    }
+
+
+def tell(line: str) -> None:
+    """Progress."""
+    print(line, file=sys.stderr)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
