@@ -98,12 +98,19 @@ def diff(
     shrink_seconds: Annotated[
         float, typer.Option(min=0, help="Time to make a counterexample small.")
     ] = 120.0,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Measure the engines on our margin check instead.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Compare any contract with a model; shrink a disagreement into a test (docs/auditing.md)."""
     from risk.cli.diff import Options, diff_command, list_command
     from risk.diff.runner import Plan
 
+    if bench:
+        from risk.cli.diff_bench import bench_command
+
+        raise typer.Exit(bench_command(workers=workers, seed=seed, json=json))
     if target is None:
         raise typer.Exit(list_command())
     chosen = Options(
@@ -119,6 +126,41 @@ def diff(
         corpus,
     )
     raise typer.Exit(diff_command(chosen))
+
+
+@app.command()
+def diff_margin(
+    cases: Annotated[int, typer.Option(min=1, help="Accounts; none is repeated.")] = 20_000,
+    seed: Seed = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
+    engine: Annotated[str, typer.Option(help="revm, batch or node.")] = "revm",
+    positions: Annotated[str, typer.Option(help="Of each account, 0 to 128, or: mixed.")] = "16",
+    cases_a_market: Annotated[
+        int, typer.Option(min=1, help="After so many, a new market with new parameters.")
+    ] = 10_000,
+    scenarios: Annotated[int, typer.Option(min=0, max=64, help="K; 0: drawn.")] = 0,
+    calm: Annotated[bool, typer.Option(help="Optional charges and rates off.")] = False,
+    only_case: Annotated[int | None, typer.Option(min=0, help="Repeat this one case.")] = None,
+    fresh: Annotated[bool, typer.Option(help="Forget finished chunks of an earlier run.")] = False,
+    json: Json = None,
+) -> None:
+    """Compare the margin of many accounts in big markets, contract against model; resumable."""
+    from risk.cli.diff_bench import MarginOptions, margin_command
+
+    options = MarginOptions(
+        cases=cases,
+        seed=seed,
+        workers=workers,
+        engine=engine,
+        positions=positions,
+        cases_a_market=cases_a_market,
+        scenarios=scenarios,
+        calm=calm,
+        only_case=only_case,
+        fresh=fresh,
+        json=json,
+    )
+    raise typer.Exit(margin_command(options))
 
 
 @app.command()

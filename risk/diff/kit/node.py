@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from risk.diff.kit.engine import CHAIN_ID, GENESIS_TIME, Call, Log, Probe, Resul
 from risk.diff.kit.errors import DeployFailed, DiffError, TargetHung
 from risk.errors import RevertError, RpcError, TransportError
 
+_HALT = re.compile(r"EVM error (\w+)")
 DEPLOY_GAS = 300_000_000
 BLOCK_GAS = 2_000_000_000
 # Set of program counters by code address; "" is the outermost frame, which is not entered.
@@ -251,7 +253,9 @@ def _halt(text: str) -> str:
         return ""
     if "outofgas" in lowered.replace(" ", ""):
         return "OutOfGas"
-    return text.removeprefix("EVM error ") or "unknown"
+    if match := _HALT.search(text):
+        return match[1]
+    return text or "unknown"
 
 
 def _log(entry: Mapping[str, Any]) -> Log:
