@@ -1,6 +1,6 @@
 # `make verify` and `make test` are all a newcomer needs; every target sets the checkout up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign lock clean distclean
+.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate lock clean distclean
 
 BIN := .venv/bin
 ARGS ?=
@@ -27,6 +27,12 @@ gas: setup ## measure gas and code sizes
 campaign: setup ## a million actions of the model and 50,000 with the chain; goes on where it stopped
 	$(BIN)/plumbline verify --profile model --seeds 25 --json build/campaign-model.json $(ARGS)
 	$(BIN)/plumbline verify --profile chain --seeds 9 --json build/campaign-chain.json $(ARGS)
+
+million: setup ## a million margin cases, contract against model; goes on where it stopped
+	$(BIN)/plumbline diff-margin --cases 1000000 --workers $(WORKERS) --json build/margin-cases.json $(ARGS)
+
+mutate: setup ## plant faults in the contracts, see which checks notice; goes on where it stopped
+	$(BIN)/plumbline mutate run --workers $(WORKERS) --json build/mutation/report.json $(ARGS)
 
 lint: setup ## ruff, mypy --strict, solhint, Slither, forge lint, code sizes
 	$(BIN)/ruff check .

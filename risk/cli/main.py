@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from risk.cli.bench import app as bench_app
+from risk.cli.mutate import app as mutate_app
 
 app = typer.Typer(
     name="plumbline",
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench_app, name="bench")
+app.add_typer(mutate_app, name="mutate")
 
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE.")
