@@ -8,10 +8,12 @@ connection fails, `RpcError` when the node refuses, `RevertError` when the EVM r
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
+import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +25,8 @@ Json = Any
 Call = tuple[str, Sequence[Json]]
 
 _RECEIVE = 1 << 18
+# environment variable, `module:factory`: what the factory returns sees every exchange
+OBSERVER = "PLUMBLINE_OBSERVER"
 
 
 class Transport(Protocol):
@@ -138,6 +142,7 @@ class Rpc:
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
+        self.observer = _observer()
         self._next_id = 0
 
     @classmethod
@@ -213,10 +218,13 @@ class Rpc:
         payload = json.dumps(request, separators=(",", ":")).encode()
         answer = self.transport.exchange(payload)
         try:
-            return json.loads(answer)
+            parsed = json.loads(answer)
         except ValueError as error:
             text = answer[:80].decode("utf-8", "replace")
             raise TransportError(f"{self.transport.endpoint} sent no JSON: {text!r}") from error
+        if self.observer is not None:
+            self.observer(self, request, parsed)
+        return parsed
 
     # ---------------------------------------------------------------- helpers
 
@@ -282,6 +290,20 @@ class Rpc:
                 raise TransportError(f"no receipt of {tx_hash} within {timeout} s")
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+
+
+Observer = Callable[[Rpc, Json, Json], None]
+"""Called with the client, the request (or batch) and the answer, after every exchange."""
+
+
+def _observer() -> Observer | None:
+    """What `OBSERVER` names, or None. It must not raise."""
+    name = os.environ.get(OBSERVER)
+    if not name:
+        return None
+    module, _, factory = name.partition(":")
+    made: Observer = getattr(importlib.import_module(module), factory)()
+    return made
 
 
 def eth_call_entry(

@@ -158,9 +158,7 @@ def _explored_failure(options: Options, target: AdapterTarget, seen: Explored) -
     return 1
 
 
-def _write(
-    options: Options, target: AdapterTarget, replays: Any, index: int, tally: Tally
-) -> None:
+def _write(options: Options, target: AdapterTarget, replays: Any, index: int, tally: Tally) -> None:
     from risk.diff.findings import write_findings
 
     console = stdout()

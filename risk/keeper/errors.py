@@ -6,7 +6,7 @@
     └── KeeperError                  exit 1
         ├── ConfigError              2    the configuration file or an option is wrong
         ├── KeyError_                3    no key, wrong password, key of another address
-        ├── WrongChain               4    chain id, vault code or libraries are not the expected ones
+        ├── WrongChain               4    chain id, vault code or libraries are not the expected
         ├── LockHeld                 5    another process uses this (chain, signer)
         ├── BalanceTooLow            6    not enough for one liquidation at the present fee
         ├── StateError               7    journal or database is corrupt or of another version

@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Health(Enum):
-    """``UNKNOWN`` is its own answer: an error, a stale head or a missing price never means healthy."""
+    """``UNKNOWN`` is its own answer: an error, a stale head, a missing price is never healthy."""
 
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
