@@ -1,6 +1,6 @@
 # `make verify` and `make test` are all a newcomer needs; every target sets the checkout up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate lock clean distclean
+.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate solcov lock clean distclean
 
 BIN := .venv/bin
 ARGS ?=
@@ -33,6 +33,11 @@ million: setup ## a million margin cases, contract against model; goes on where 
 
 mutate: setup ## plant faults in the contracts, see which checks notice; goes on where it stopped
 	$(BIN)/plumbline mutate run --workers $(WORKERS) --json build/mutation/report.json $(ARGS)
+
+solcov: setup ## coverage of Solidity lines and branches by the runner and the tests together
+	$(BIN)/plumbline solcov run --fresh --verify ''
+	$(BIN)/plumbline solcov run --pytest '-n $(WORKERS) --dist loadfile'
+	$(BIN)/plumbline solcov report --fail-lines 98 --fail-branches 95 --json build/solcov/report.json --lcov build/solcov/lcov.info $(ARGS)
 
 lint: setup ## ruff, mypy --strict, solhint, Slither, forge lint, code sizes
 	$(BIN)/ruff check .

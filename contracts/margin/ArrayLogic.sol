@@ -74,21 +74,6 @@ library ArrayLogic {
         return _compute($, ids, persist);
     }
 
-    /// @notice Computes and stores the arrays of those of `instruments` that are not cached in this epoch.
-    function cache(VaultStorage.State storage $, uint32[] calldata instruments) external {
-        uint256[] memory ids = new uint256[](instruments.length);
-        uint256 count;
-        for (uint256 i; i < instruments.length; ++i) {
-            uint256 id = instruments[i];
-            if (ScenarioArray.isCached(id, $.underlyings[InstrumentId.underlying(id)].epoch)) continue;
-            ids[count++] = id;
-        }
-        assembly ("memory-safe") {
-            mstore(ids, count)
-        }
-        _compute($, ids, true);
-    }
-
     /// @notice The cached array of `instrument`; four zeros where none is cached in this epoch.
     function cached(VaultStorage.State storage $, uint32 instrument) external view returns (uint256[4] memory words) {
         uint256 epoch = $.underlyings[InstrumentId.underlying(instrument)].epoch;

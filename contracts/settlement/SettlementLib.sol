@@ -115,12 +115,6 @@ library SettlementLib {
     ///         account.
     /// @dev Begun: not settled, an observation, and the last one not before the window of the present parameters. An expiry
     ///      further away than the window costs no slot. Reverts SliceMissing where a future has no mark (MarginEngine before).
-    function gap(VaultStorage.State storage $, AccountLib.Account memory a) internal view returns (uint256) {
-        if (a.linearCount | a.optionCount == 0) return 0;
-        return gap($, ParamsTail.load($, RiskParamsBlob.load($)), a);
-    }
-
-    /// @notice As above, with the tail of the parameters at hand
     function gap(VaultStorage.State storage $, Tail t, AccountLib.Account memory a) internal view returns (uint256 sum) {
         uint256 window = t.settleWindowSeconds();
         // as a rule no expiry is near, and nothing else is looked at

@@ -20,6 +20,7 @@ from risk.diff.kit.target import AdapterTarget
 from risk.diff.runner import Plan, WorkerFailed, run
 from risk.diff.shrink import Budget, replays_of, shrink
 from risk.errors import PlumblineError
+from risk.files import write_text
 
 FORMATS = ("text", "pytest", "foundry", "json", "sarif", "html")
 
@@ -33,6 +34,7 @@ class Options:
     fork: str | None = None
     plan: Plan = field(default_factory=Plan)
     json: Path | None = None
+    report: Path | None = None  # HTML of a run, also of one without findings
     out: Path = Path("findings")
     formats: tuple[str, ...] = FORMATS
     shrink_seconds: float = 120.0
@@ -67,7 +69,12 @@ def _run(options: Options) -> int:
         print(f"\nerror: a worker failed:\n{failure}", file=sys.stderr)
         return 2
     seconds = time.monotonic() - started
-    report.print_run(stdout(), tally, seconds, f"{options.target} on {options.engine}")
+    title = f"{options.target} on {options.engine}"
+    report.print_run(stdout(), tally, seconds, title, examples=0)  # the shrunk one follows
+    if options.report is not None:
+        from risk.diff.findings import html
+
+        write_text(options.report, html.report(tally, []))
     result = {
         "target": options.target,
         "engine": options.engine,

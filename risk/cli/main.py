@@ -13,6 +13,7 @@ import typer
 
 from risk.cli.bench import app as bench_app
 from risk.cli.mutate import app as mutate_app
+from risk.cli.solcov import app as solcov_app
 
 app = typer.Typer(
     name="plumbline",
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(bench_app, name="bench")
 app.add_typer(mutate_app, name="mutate")
+app.add_typer(solcov_app, name="solcov")
 
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE.")
@@ -100,6 +102,9 @@ def diff(
     shrink_seconds: Annotated[
         float, typer.Option(min=0, help="Time to make a counterexample small.")
     ] = 120.0,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="HTML of the run, findings or not.")
+    ] = None,
     bench: Annotated[
         bool, typer.Option("--bench", help="Measure the engines on our margin check instead.")
     ] = False,
@@ -121,6 +126,7 @@ def diff(
         fork,
         Plan(seed, 0, sequences, actions, workers, only_sequence=only_sequence),
         json,
+        report,
         out,
         tuple(name.strip() for name in formats.split(",") if name.strip()),
         shrink_seconds,

@@ -14,8 +14,12 @@ from risk.diff.coverage import GOAL, Reached, Tally
 MAX_SHOWN = 12
 
 
-def print_run(console: Console, tally: Tally, seconds: float, title: str) -> None:
-    """What was compared, reverts by kind, actions by kind, the measured mix."""
+def print_run(
+    console: Console, tally: Tally, seconds: float, title: str, *, examples: int = 3
+) -> None:
+    """What was compared, reverts by kind, actions by kind, the measured mix, and the first
+    counterexamples as they were found.
+    """
     console.print(_figures(tally, seconds, title))
     if tally.action_kinds:
         console.print(_actions(tally))
@@ -23,7 +27,7 @@ def print_run(console: Console, tally: Tally, seconds: float, title: str) -> Non
         console.print(_reverts(tally))
     if tally.tags:
         console.print(_mix(tally))
-    for example in tally.counterexamples[:3]:
+    for example in tally.counterexamples[:examples]:
         console.print(counterexample(example))
     verdict = "0 mismatches" if tally.mismatches == 0 else f"{tally.mismatches} MISMATCHES"
     console.print(Text(verdict, style="bold green" if tally.mismatches == 0 else "bold red"))

@@ -99,7 +99,7 @@ def run_sequence(target: SequenceTarget, plan: Plan, index: int, tally: Tally) -
     history: list[str] = []
     for step in range(1, plan.actions + 1):
         action = session.propose(rng)
-        mismatches, count, title = _step(session, action, tally)
+        mismatches, count, title = step_once(session, action, tally)
         tally.actions += 1
         tally.values_compared += count
         history.append(f"{step:3d}. {title}")
@@ -124,7 +124,8 @@ def run_sequence(target: SequenceTarget, plan: Plan, index: int, tally: Tally) -
     return True
 
 
-def _step(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatch], int, str]:
+def step_once(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatch], int, str]:
+    """One action on both sides: what differs, number of values compared, one readable line."""
     on_model = session.on_model(action)
     on_chain = session.on_chain(action)
     title = f"{action.describe()} -> {'ok' if on_model.ok else on_model.error}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from risk.chain.abi import Errors, Function, functions
-from risk.chain.compile import compiler_settings, find_solc, run_solc
+from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.node import Anvil, project_root
 from risk.chain.rpc import Rpc, to_hex
 from risk.exact.errors import ModelRevert
 
-SOURCE = "contracts/test/MathHarness.sol"
 ADDRESS = "0x00000000000000000000000000000000000ca1c0"
 GAS = 10**10
 BATCH = 1500
@@ -25,14 +24,12 @@ class Harness:
     Structs count as their members: arguments are flat words.
     """
 
-    def __init__(self, rpc: Rpc, output: dict[str, Any]) -> None:
-        artifacts = [a for contracts in output["contracts"].values() for a in contracts.values()]
-        harness = output["contracts"][SOURCE]["MathHarness"]
+    def __init__(self, rpc: Rpc, artifacts: Mapping[str, Artifact]) -> None:
+        harness = artifacts["MathHarness"]
         self.rpc = rpc
-        self.functions: dict[str, Function] = functions(harness["abi"])
-        self.errors = Errors(a["abi"] for a in artifacts)
-        code = harness["evm"]["deployedBytecode"]["object"]
-        rpc.call("anvil_setCode", ADDRESS, "0x" + code)
+        self.functions: dict[str, Function] = functions(harness.abi)
+        self.errors = Errors(a.abi for a in artifacts.values())
+        rpc.call("anvil_setCode", ADDRESS, "0x" + harness.deployed_bytecode)
 
     def call(self, name: str, *args: Any) -> list[Any]:
         """Return values of one call."""
@@ -84,15 +81,6 @@ class Harness:
 
 @pytest.fixture(scope="session")
 def harness() -> Iterator[Harness]:
-    root = project_root()
-    settings = compiler_settings(root)
-    launcher = find_solc(root, settings.pop("version"))
-    wanted = ["abi", "evm.deployedBytecode.object"]
-    source = {
-        "language": "Solidity",
-        "sources": {SOURCE: {"content": (root / SOURCE).read_text()}},
-        "settings": {**settings, "outputSelection": {"*": {"*": wanted}}},
-    }
-    output = run_solc(launcher, source, root)
+    artifacts = compile_contracts(project_root())
     with Anvil(gas_limit=GAS) as node, node.rpc() as rpc:
-        yield Harness(rpc, output)
+        yield Harness(rpc, artifacts)

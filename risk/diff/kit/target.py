@@ -96,8 +96,13 @@ class AdapterSession:
     _compares_data = True
 
     def counted(self, step: Step, outcome: Outcome) -> Iterable[str]:
-        """What the adapter counts of an accepted action."""
-        return self.adapter.tick(self.model, step) if outcome.ok else ()
+        """What the adapter counts of an accepted action, and how large the amounts were."""
+        if outcome.ok:
+            yield from self.adapter.tick(self.model, step)
+        for argument in step.arguments:
+            if type(argument) is int:
+                yield "size:" + magnitude(argument)
+        yield "wait:" + magnitude(step.wait)
 
     def observe_model(self) -> Observation:
         """See ``Adapter.observe_model``."""
@@ -149,9 +154,13 @@ class AdapterTarget:
         """Stop the engine."""
         self.engine.close()
 
+    def forget_worlds(self) -> None:
+        """The next session deploys its world anew."""
+        self._worlds.clear()
+
     def restart(self, shift: int = 0) -> None:
         """A new engine state, ``shift`` seconds later than usual; worlds are deployed anew."""
-        self._worlds.clear()
+        self.forget_worlds()
         self.engine.close()
         self.engine.open()
         self.engine.warp(shift)
@@ -186,6 +195,19 @@ class AdapterTarget:
             self.adapter.deploy(chain, world)
             self._worlds[key] = (self.engine.snapshot(), dict(chain.contracts))
         return AdapterSession(self.adapter, chain, copy.deepcopy(world))
+
+
+def magnitude(value: int) -> str:
+    """Where a number lies on a logarithmic scale, for histograms: ``0``, ``1``, ``10^3``, ``2^64``
+    (exactly, or one off) …
+    """
+    size, sign = abs(value), "-" if value < 0 else ""
+    if size < 2:
+        return sign + str(size)
+    for bits in range(32, 257, 8):
+        if abs(size - (1 << bits)) <= 1:
+            return f"{sign}2^{bits}"
+    return f"{sign}10^{len(str(size)) - 1}"
 
 
 def _guard(adapter: Adapter[Any], method: str, ask: Callable[[], Any]) -> Any:

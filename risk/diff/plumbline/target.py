@@ -25,6 +25,7 @@ from risk.diff.plumbline.lone import LoneSession, Nowhere
 from risk.diff.plumbline.model import array_words, attempt
 from risk.diff.plumbline.session import VaultSession
 from risk.diff.plumbline.setup import deploy_vault
+from risk.diff.shrink import Replays
 from risk.exact.state import State, World
 from risk.exact.vault import Vault
 
@@ -71,6 +72,12 @@ class PlumblineTarget:
     def goals(self) -> Mapping[str, str]:
         """See ``reach.py``."""
         return reach.goals(load_artifacts(project_root()))
+
+    def replays(self) -> Replays[Any, Any]:
+        """How the shrinker records and replays its sequences."""
+        from risk.diff.plumbline.replay import VaultReplays
+
+        return VaultReplays(self)
 
     def make_case(self, seed: int, index: int) -> MarginCase:
         """See ``cases.make_case``."""
