@@ -78,6 +78,17 @@ def test_crossing_through_zero_and_closing(market: Market) -> None:
     assert market.read("pnlPool", 0) == [0]
 
 
+@pytest.mark.parametrize("wei", [1, 2])
+def test_a_position_closed_for_a_wei_is_realised(market: Market, wei: int) -> None:
+    """A quote of one wei is a quote: nothing may stay behind of a position whose size is 0."""
+    market.trade(ALICE, BOB, PERP, WAD, 3_000 * WAD)
+    assert market.trade(BOB, ALICE, PERP, WAD, 3_000 * WAD + wei) is None
+    assert market.read("accountState", A)[2] == market.read("accountState", B)[2] == []
+    assert market.read("accountState", A)[0] == 10**6 * WAD + wei
+    assert market.read("accountState", B)[0] == 10**6 * WAD - wei
+    assert market.read("pnlPool", 0) == [0]
+
+
 def test_undrawn_credit_stays_a_claim_until_the_pool_has_it(market: Market) -> None:
     market.trade(ALICE, BOB, FUTURE, WAD, 3_030 * WAD)
     # Alice sells to Carol at a profit: nobody has realised a loss yet
