@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -177,6 +176,8 @@ def tables(result: Scan, moves: list[Move]) -> list[Table]:
 
 def machine() -> dict[str, Any]:
     """Processor, cores, load and versions."""
+    from importlib.metadata import version
+
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
