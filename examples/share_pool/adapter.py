@@ -1,6 +1,6 @@
 """SharePool against a model of what its documentation promises. Run it with
 
-    plumbline diff examples/share_pool/adapter.py
+plumbline diff examples/share_pool/adapter.py
 """
 
 from pathlib import Path
