@@ -52,7 +52,8 @@ def test_pins_are_exact() -> None:
     package = json.loads((ROOT / "package.json").read_text())
     for group in ("dependencies", "devDependencies"):
         for name, version in package[group].items():
-            assert re.fullmatch(r"\d+\.\d+\.\d+", version), name
+            # an alias (another version beside the main one) and a release candidate are exact too
+            assert re.fullmatch(r"(npm:[a-z0-9-]+@)?\d+\.\d+\.\d+(-[0-9a-z.]+)?", version), name
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     for pin in [*project["dependencies"], *(p for group in extras for p in group)]:
@@ -81,4 +82,4 @@ def test_npm_lock_matches_package_json() -> None:
     locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     for group in ("dependencies", "devDependencies"):
         for name, version in package[group].items():
-            assert locked[f"node_modules/{name}"]["version"] == version
+            assert locked[f"node_modules/{name}"]["version"] == version.rpartition("@")[2]
