@@ -13,7 +13,7 @@ setup: ## install everything (does nothing when it is done)
 	@tools/setup.sh
 
 test: setup ## all tests; tests/deploy runs Brownie's own on Anvil and Ganache
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-brownie: setup ## only the tests that Brownie runs, on Anvil
 	$(BIN)/brownie test --network anvil $(ARGS)
