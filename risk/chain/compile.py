@@ -245,21 +245,23 @@ def artifacts_of(output: Mapping[str, Json], own: set[str]) -> dict[str, Artifac
 
 def _artifact(name: str, source: str, data: Mapping[str, Json]) -> Artifact:
     evm = data["evm"]
+    creation, deployed = evm["bytecode"], evm["deployedBytecode"]
     return Artifact(
         name=name,
         source_path=source,
         abi=data["abi"],
-        bytecode=evm["bytecode"]["object"],
-        deployed_bytecode=evm["deployedBytecode"]["object"],
-        link_references=_references(evm["bytecode"].get("linkReferences", {})),
-        deployed_link_references=_references(evm["deployedBytecode"].get("linkReferences", {})),
+        bytecode=creation["object"],
+        deployed_bytecode=deployed["object"],
+        link_references=link_references_of(creation.get("linkReferences", {})),
+        deployed_link_references=link_references_of(deployed.get("linkReferences", {})),
         metadata_hash=hashlib.sha256(data.get("metadata", "").encode()).hexdigest(),
         method_identifiers=evm.get("methodIdentifiers", {}),
         storage_layout=data.get("storageLayout", {}),
     )
 
 
-def _references(raw: Mapping[str, Json]) -> LinkReferences:
+def link_references_of(raw: Mapping[str, Json]) -> LinkReferences:
+    """Source -> library -> byte offsets, from solc's form, which build tools keep."""
     return {
         source: {name: tuple(int(s["start"]) for s in spots) for name, spots in libs.items()}
         for source, libs in raw.items()

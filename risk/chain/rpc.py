@@ -335,6 +335,11 @@ def to_hex(data: bytes) -> str:
     return "0x" + data.hex()
 
 
+def address_hex(address: int) -> str:
+    """`0x` hex of an address, 20 bytes."""
+    return f"0x{address:040x}"
+
+
 def from_hex(text: str) -> bytes:
     """Bytes of `0x` hex."""
     return bytes.fromhex(text[2:] if text.startswith("0x") else text)

@@ -12,6 +12,7 @@ from typing import Any
 from risk.cli.output import guarded, stderr, stdout, write_json
 from risk.diff import report
 from risk.diff.coverage import Tally
+from risk.diff.findings import FORMATS, write_findings
 from risk.diff.kit.corpus import Corpus
 from risk.diff.kit.diagnose import check_deterministic, clock_hint
 from risk.diff.kit.explore import Explored, explore
@@ -21,8 +22,6 @@ from risk.diff.runner import Plan, WorkerFailed, run
 from risk.diff.shrink import Budget, replays_of, shrink
 from risk.errors import PlumblineError
 from risk.files import write_text
-
-FORMATS = ("text", "pytest", "foundry", "json", "sarif", "html")
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,6 @@ def _explored_failure(options: Options, target: AdapterTarget, seen: Explored) -
 
 
 def _write(options: Options, target: AdapterTarget, replays: Any, index: int, tally: Tally) -> None:
-    from risk.diff.findings import write_findings
-
     console = stdout()
     stderr().print("shrinking")
     shrunk = shrink(replays, options.plan, index, Budget(seconds=options.shrink_seconds))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from risk.chain.compile import Artifact
+from risk.chain.compile import Artifact, link_references_of
 from risk.chain.rpc import Rpc, to_hex
 from risk.deploy.errors import PreflightError
 from risk.errors import RpcError, TransportError
@@ -134,19 +134,13 @@ class BrownieSender:
 def artifact_of_build(name: str, build: Mapping[str, Any]) -> Artifact:
     """From Brownie's build file, which keeps solc's link references."""
 
-    def references(key: str) -> dict[str, dict[str, tuple[int, ...]]]:
-        return {
-            source: {lib: tuple(s["start"] for s in sites) for lib, sites in libraries.items()}
-            for source, libraries in (build.get(key) or {}).items()
-        }
-
     return Artifact(
         name=name,
         source_path=str(build.get("sourcePath", "")),
         abi=list(build["abi"]),
         bytecode=str(build["bytecode"]).removeprefix("0x"),
         deployed_bytecode=str(build.get("deployedBytecode", "")).removeprefix("0x"),
-        link_references=references("linkReferences"),
-        deployed_link_references=references("deployedLinkReferences"),
+        link_references=link_references_of(build.get("linkReferences") or {}),
+        deployed_link_references=link_references_of(build.get("deployedLinkReferences") or {}),
         metadata_hash="",
     )

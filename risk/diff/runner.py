@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from risk.diff.adapter import Counterexample, Mismatch, SequenceTarget, Session, Target
+from risk.diff.adapter import Counterexample, Mismatch, Outcome, SequenceTarget, Session, Target
 from risk.diff.compare import compare
 from risk.diff.coverage import Tally
 from risk.errors import PlumblineError
@@ -125,14 +125,22 @@ def run_sequence(target: SequenceTarget, plan: Plan, index: int, tally: Tally) -
 
 
 def step_once(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatch], int, str]:
-    """One action on both sides: what differs, number of values compared, one readable line."""
-    on_model = session.on_model(action)
-    on_chain = session.on_chain(action)
+    """One action on both sides, counted: what differs, number of values compared, a readable
+    line.
+    """
+    on_model, count, mismatches = compare_step(session, action)
     title = f"{action.describe()} -> {'ok' if on_model.ok else on_model.error}"
     tally.action_kinds[f"{action.kind}:{'ok' if on_model.ok else 'revert'}"] += 1
     if not on_model.ok:
         tally.events[f"revert:{on_model.error}"] += 1
     tally.events.update(session.counted(action, on_model))
+    return mismatches, count, title
+
+
+def compare_step(session: Session, action: Any) -> tuple[Outcome, int, list[Mismatch]]:
+    """One action on both sides: the model's outcome, number of values compared, what differs."""
+    on_model = session.on_model(action)
+    on_chain = session.on_chain(action)
     count, mismatches = compare(on_model.observation("outcome"), on_chain.observation("outcome"))
     if on_model.error != on_chain.error:
         mismatches.append(Mismatch("outcome.error", on_model.error, on_chain.error))
@@ -141,7 +149,7 @@ def step_once(session: Session, action: Any, tally: Tally) -> tuple[list[Mismatc
     )
     mismatches += differing
     mismatches += [Mismatch("invariant", "holds", line) for line in session.invariants()]
-    return mismatches, count + more, title
+    return on_model, count + more, mismatches
 
 
 def run_alone(target: Target, plan: Plan, index: int, tally: Tally) -> bool:

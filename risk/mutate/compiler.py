@@ -13,12 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from risk.chain.compile import Artifact
+from risk.chain.compile import Artifact, link_references_of
+from risk.chain.solc_ast import Node
 from risk.errors import CompileError
 from risk.files import write_text
 from risk.mutate.config import Compile, Config, solc_settings
 from risk.mutate.errors import CompilerDied, MutateError
-from risk.mutate.source import Node, walk
+from risk.mutate.source import walk
 
 SERVICE = Path(__file__).with_name("solc_service.cjs")
 _CODE = [
@@ -262,8 +263,8 @@ def _artifact(name: str, source: str, data: Mapping[str, Any]) -> Artifact:
         abi=data["abi"],
         bytecode=code["bytecode"],
         deployed_bytecode=code["deployed"],
-        link_references=_links(code["links"]),
-        deployed_link_references=_links(code["deployed_links"]),
+        link_references=link_references_of(code["links"]),
+        deployed_link_references=link_references_of(code["deployed_links"]),
         metadata_hash="",
         method_identifiers=data["evm"].get("methodIdentifiers", {}),
         storage_layout=data.get("storageLayout") or {},
@@ -294,18 +295,11 @@ def with_code(artifacts: Mapping[str, Artifact], code: Mapping[Name, Code]) -> d
             **vars(old),
             "bytecode": item["bytecode"],
             "deployed_bytecode": item["deployed"],
-            "link_references": _links(item["links"]),
-            "deployed_link_references": _links(item["deployed_links"]),
+            "link_references": link_references_of(item["links"]),
+            "deployed_link_references": link_references_of(item["deployed_links"]),
         }
         out[name] = Artifact(**fields)
     return out
-
-
-def _links(raw: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:
-    return {
-        source: {name: tuple(int(s["start"]) for s in spots) for name, spots in libs.items()}
-        for source, libs in raw.items()
-    }
 
 
 def deployed_code(project: Project, solc: Solc, contracts: list[Name]) -> dict[Name, Code]:

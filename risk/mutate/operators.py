@@ -10,8 +10,9 @@ import itertools
 import re
 from collections.abc import Iterator
 
+from risk.chain.solc_ast import Node, children
 from risk.mutate.mutant import Mutant
-from risk.mutate.source import Node, Source, Span, children, span, walk
+from risk.mutate.source import Source, Span, span, walk
 from risk.mutate.yul import Change, assembly_changes, swapped
 
 ARITHMETIC = {

@@ -5,9 +5,8 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-Node = dict[str, Any]
+from risk.chain.solc_ast import Node, children
 
 
 @dataclass(frozen=True)
@@ -78,17 +77,6 @@ def _blank_comments(gap: bytes) -> bytes:
         out[i:end] = b" " * (end - i)
         i = end
     return bytes(out)
-
-
-def children(node: Node) -> Iterator[Node]:
-    """Direct AST children, in the order of the keys."""
-    for value in node.values():
-        if isinstance(value, dict) and "nodeType" in value:
-            yield value
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict) and "nodeType" in item:
-                    yield item
 
 
 def walk(node: Node) -> Iterator[Node]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from risk.mutate.source import Node, Source, Span, children, span
+from risk.chain.solc_ast import Node, children
+from risk.mutate.source import Source, Span, span
 
 Change = tuple[str, Span, str]  # kind, range, replacement
 

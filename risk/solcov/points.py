@@ -24,10 +24,11 @@ try                success                 a catch clause
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from risk.chain.solc_ast import children
 from risk.solcov.build import Compiled
 
 Json = Any
@@ -177,11 +178,11 @@ class _Walker:
             self._statement(node, function, entry)
         branch = self._branch(node, kind, function)
         if branch is None:
-            for child in _children(node):
+            for child in children(node):
                 self.visit(child, function, None)
             return
         bodies = self._bodies(node, kind, branch, entry)
-        for child in _children(node):
+        for child in children(node):
             self.visit(child, function, bodies.get(id(child)))
 
     def _block(self, node: Json, function: str, entry: Side | None) -> None:
@@ -249,16 +250,6 @@ def _branch_name(node: Json, kind: str) -> str | None:
     if kind == "YulCase":
         return None if node["value"] == "default" else kind
     return kind if kind in _SIDES else None
-
-
-def _children(node: Json) -> Iterator[Json]:
-    for value in node.values():
-        if isinstance(value, dict) and "nodeType" in value:
-            yield value
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict) and "nodeType" in item:
-                    yield item
 
 
 def _range(node: Json) -> tuple[int, int]:

@@ -35,6 +35,7 @@ from risk.diff.kit.revm import RevmEngine
 from risk.diff.kit.target import AdapterTarget
 from risk.diff.runner import Plan, run_sequence
 from risk.errors import PlumblineError
+from tests.diff import share_pool
 
 FOLDER = Path(__file__).parent / "contracts"
 STEP = Step("add", "alice", (3,))
@@ -266,7 +267,7 @@ def test_forks_need_a_node() -> None:
 
 # ── on the command line ──────────────────────────────────────────────────────────────────────────
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "share_pool" / "adapter.py"
+EXAMPLE = share_pool.EXAMPLE / "adapter.py"
 
 
 @pytest.mark.parametrize(

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from risk.cli.diff import FORMATS, Options, diff_command, list_command
 from risk.diff.runner import Plan
+from tests.diff.share_pool import EXAMPLE, mended_copy
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "share_pool"
-FAULT = "(shares * totalAssets + totalShares - 1) / totalShares"
 PLAN = Plan(seed=1, cases=0, sequences=12, actions=24, workers=1)
 
 
 @pytest.fixture
 def mended(tmp_path: Path) -> Path:
     """The example without its fault."""
-    folder = tmp_path / "share_pool"
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    source = folder / "src" / "SharePool.sol"
-    source.write_text(source.read_text().replace(FAULT, "(shares * totalAssets) / totalShares"))
-    return folder / "adapter.py"
+    return mended_copy(tmp_path)
 
 
 def test_a_fault_becomes_files_to_paste(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,23 +31,13 @@ from risk.diff.kit.node import NodeEngine
 from risk.diff.kit.strategies import assert_agreement
 from risk.diff.kit.target import AdapterTarget
 from risk.diff.runner import Plan, run_sequence
-
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "share_pool"
-FAULT = "(shares * totalAssets + totalShares - 1) / totalShares"
-MENDED = "(shares * totalAssets) / totalShares"
+from tests.diff.share_pool import EXAMPLE, mended_copy
 
 
 @pytest.fixture(scope="module")
 def mended(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The example without its fault."""
-    folder = tmp_path_factory.mktemp("mended") / "share_pool"
-    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    source = folder / "src" / "SharePool.sol"
-    text = source.read_text()
-    assert text.count(FAULT) == 1
-    source.write_text(text.replace(FAULT, MENDED))
-    return str(folder / "adapter.py")
+    return str(mended_copy(tmp_path_factory.mktemp("mended")))
 
 
 def run(target: AdapterTarget, sequences: int, actions: int = 20) -> Tally:

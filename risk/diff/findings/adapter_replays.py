@@ -55,9 +55,7 @@ class AdapterReplays:
         return replace(step, arguments=arguments)
 
     def others(self, world: World, steps: Sequence[Step]) -> Iterator[tuple[World, list[Step]]]:
-        """The adapter's smaller worlds; each role renamed to an earlier one; an adapter's own
-        simpler steps, where its steps are of a class of their own.
-        """
+        """The adapter's smaller worlds; each role renamed to an earlier one."""
         for smaller in self.target.adapter.smaller_worlds(world):
             yield smaller, list(steps)
         roles = self.target.adapter.roles
@@ -65,10 +63,6 @@ class AdapterReplays:
         for role in reversed(used):
             for earlier in roles[: roles.index(role)]:
                 yield world, [_renamed(step, role, earlier) for step in steps]
-        for i, step in enumerate(steps):
-            if type(step).simpler is not Step.simpler:
-                for simpler in step.simpler():
-                    yield world, [*steps[:i], simpler, *steps[i + 1 :]]
 
     def instruments(self, world: World, steps: Sequence[Step]) -> int:
         """The adapter's count."""

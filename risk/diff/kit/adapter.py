@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from risk.chain.compile import Artifact
@@ -61,34 +61,6 @@ class Step:
         wait = f" after {self.wait} s" if self.wait else ""
         value = f" with {self.value} wei" if self.value else ""
         return f"{self.sender}.{self.kind}({words}){value}{wait}"
-
-    def simpler(self) -> Iterable[Step]:
-        """Steps of the same kind with less in them, the boldest first; used by the shrinker."""
-        if self.wait:
-            yield from (replace(self, wait=w) for w in _smaller(self.wait))
-        if self.value:
-            yield from (replace(self, value=v) for v in _smaller(self.value))
-        for i, argument in enumerate(self.arguments):
-            if isinstance(argument, bool) or not isinstance(argument, int):
-                continue
-            for smaller in _smaller(argument):
-                changed = (*self.arguments[:i], smaller, *self.arguments[i + 1 :])
-                yield replace(self, arguments=changed)
-
-
-def _smaller(value: int) -> Iterable[int]:
-    """Candidates on the way to 0: 0, 1, round numbers, halves, one less."""
-    seen = {value}
-    sign = -1 if value < 0 else 1
-    size = abs(value)
-    rounds = [
-        10 ** (len(str(size)) - 1),
-        size // 10 ** (len(str(size)) - 1) * 10 ** (len(str(size)) - 1),
-    ]
-    for candidate in (0, 1, *rounds, size // 2, size - 1):
-        if sign * candidate not in seen and candidate < size:
-            seen.add(sign * candidate)
-            yield sign * candidate
 
 
 class Adapter(ABC, Generic[M]):

@@ -13,6 +13,7 @@ from risk.chain.compile import (
     artifacts_of,
     content_hash,
     file_hash,
+    link_references_of,
     load_entry,
     one_at_a_time,
     run_solc,
@@ -75,19 +76,12 @@ def _artifact(name: str, content: Mapping[str, Any], file: Path) -> Artifact:
             abi=list(content["abi"]),
             bytecode=str(code).removeprefix("0x"),
             deployed_bytecode=str(deployed).removeprefix("0x"),
-            link_references=_references(references),
-            deployed_link_references=_references(deployed_references),
+            link_references=link_references_of(references),
+            deployed_link_references=link_references_of(deployed_references),
             metadata_hash="",
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{file} is not a complete artifact: {error!r}") from error
-
-
-def _references(raw: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:
-    return {
-        source: {lib: tuple(int(s["start"]) for s in sites) for lib, sites in libraries.items()}
-        for source, libraries in raw.items()
-    }
 
 
 def from_sources(

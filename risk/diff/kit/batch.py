@@ -18,7 +18,7 @@ from functools import lru_cache
 from risk.chain.compile import compiler_settings
 from risk.chain.keccak import keccak
 from risk.chain.node import project_root
-from risk.chain.rpc import from_hex, to_hex
+from risk.chain.rpc import address_hex, from_hex, to_hex
 from risk.diff.kit.artifacts import from_sources
 from risk.diff.kit.engine import Call, Probe, Result
 from risk.diff.kit.errors import DiffError
@@ -123,13 +123,13 @@ class BatchEngine(NodeEngine):
         places = sorted({sender}.union(*(probe.storage for probe in probes)))
         codes = {}
         try:
-            found = self.rpc.batch([("eth_getCode", [_hex(p), "latest"]) for p in places])
+            found = self.rpc.batch([("eth_getCode", [address_hex(p), "latest"]) for p in places])
         except TransportError as error:
             raise self._hung("reading code", error) from error
         for place, code in zip(places, found, strict=True):
-            codes[_hex(place)] = {"code": to_hex(harness_code(place))}
+            codes[address_hex(place)] = {"code": to_hex(harness_code(place))}
             if code != "0x":
-                codes[_hex(moved(place))] = {"code": code}
+                codes[address_hex(moved(place))] = {"code": code}
         return codes
 
     def _round(
@@ -138,8 +138,8 @@ class BatchEngine(NodeEngine):
         """One ``eth_call``; everything undecided where the node refuses it as a whole."""
         data = b"".join((BATCH, *[len(r).to_bytes(32, "big") + r for r in records]))
         request = {
-            "from": _hex(sender),
-            "to": _hex(sender),
+            "from": address_hex(sender),
+            "to": address_hex(sender),
             "data": to_hex(data),
             "gas": hex(ROUND_GAS),
         }
@@ -150,7 +150,3 @@ class BatchEngine(NodeEngine):
         except RpcError:
             return [(UNDECIDED, b"")] * len(records)
         return split(from_hex(answer), len(records))
-
-
-def _hex(address: int) -> str:
-    return f"0x{address:040x}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from risk.chain.abi import AbiError, Errors, Function, codec, function
 from risk.chain.compile import Artifact
 from risk.chain.keccak import keccak
+from risk.chain.rpc import address_hex
 from risk.diff.kit.engine import Call, Engine, Result
 from risk.diff.kit.errors import AbiMismatch, ArtifactError, DeployFailed
 
@@ -16,6 +18,7 @@ DEPLOYER = "deployer"
 ROLE_BALANCE_WEI = 10**24
 
 
+@cache
 def role_address(name: str) -> int:
     """Address of a role: the last 20 bytes of keccak("plumbline role <name>")."""
     return int.from_bytes(keccak(f"plumbline role {name}".encode())[12:], "big")
@@ -101,7 +104,7 @@ class Chain:
             key = (libraries or {}).get(library, library)
             if key not in self.contracts:
                 self.deploy(library, name=key)
-            links[library] = f"0x{self.contracts[key].address:040x}"
+            links[library] = address_hex(self.contracts[key].address)
         entry = next((e for e in built.abi if e["type"] == "constructor"), {})
         inputs = entry.get("inputs", [])
         if len(inputs) != len(arguments):

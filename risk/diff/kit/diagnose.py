@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from risk.diff.adapter import Observation, Value
+from risk.diff.adapter import Observation
 from risk.diff.compare import compare, show
 from risk.diff.kit.adapter import Step, World
-from risk.diff.kit.engine import Call
 from risk.diff.kit.errors import NotDeterministic
 from risk.diff.kit.target import AdapterTarget
 
@@ -54,13 +53,8 @@ def _chain_alone(
         session = target.start_in(world)
         seen: list[Observation] = [session.observe_chain()]
         for step in steps:
-            contract, name, arguments = target.adapter.call_of(session.chain, step)
-            target.engine.warp(step.wait)
-            sender = session.chain.role(step.sender)
-            data = contract.encode(name, arguments)
-            result = target.engine.transact(Call(contract.address, data, sender, step.value))
-            outcome: dict[str, Value] = {"outcome.ok": result.ok, "outcome.data": result.data}
-            seen.append({**outcome, **session.observe_chain()})
+            outcome = session.on_chain(step)
+            seen.append({**outcome.observation("outcome"), **session.observe_chain()})
         return seen
     finally:
         target.restart(0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from risk.chain.node import Anvil
-from risk.chain.rpc import CallResult, Rpc, from_hex, to_hex
+from risk.chain.rpc import CallResult, Rpc, address_hex, from_hex, to_hex
 from risk.diff.kit.engine import CHAIN_ID, GENESIS_TIME, Call, Log, Probe, Result
 from risk.diff.kit.errors import DeployFailed, DiffError, TargetHung
 from risk.errors import RevertError, RpcError, TransportError
@@ -28,10 +28,6 @@ COUNTERS = """{
   fault: function() {},
   result: function() { return this.seen; }
 }"""
-
-
-def _hex(address: int) -> str:
-    return f"0x{address:040x}"
 
 
 class NodeEngine:
@@ -102,7 +98,7 @@ class NodeEngine:
 
     def deploy(self, creation: bytes, sender: int) -> int:
         receipt = self._send(
-            {"from": _hex(sender), "data": to_hex(creation), "gas": hex(DEPLOY_GAS)}
+            {"from": address_hex(sender), "data": to_hex(creation), "gas": hex(DEPLOY_GAS)}
         )
         if receipt["status"] != "0x1":
             raise DeployFailed(self._output(receipt["transactionHash"]).hex())
@@ -161,7 +157,7 @@ class NodeEngine:
         requests: list[tuple[str, Sequence[Any]]] = []
         for probe in probes:
             overrides = {
-                _hex(address): {
+                address_hex(address): {
                     "stateDiff": {f"0x{s:064x}": f"0x{w:064x}" for s, w in words.items()}
                 }
                 for address, words in probe.storage.items()
@@ -175,7 +171,7 @@ class NodeEngine:
     def place(
         self, address: int, code: bytes | None, storage: Mapping[int, int], balance: int | None
     ) -> None:
-        where = _hex(address)
+        where = address_hex(address)
         calls: list[tuple[str, Sequence[Any]]] = []
         if code is not None:
             calls.append(("anvil_setCode", [where, to_hex(code)]))
@@ -186,14 +182,14 @@ class NodeEngine:
         self.rpc.batch(calls)
 
     def storage(self, address: int, slots: Sequence[int]) -> list[int]:
-        where = _hex(address)
+        where = address_hex(address)
         words = self.rpc.batch(
             [("eth_getStorageAt", [where, f"0x{slot:064x}", "latest"]) for slot in slots]
         )
         return [int(word, 16) for word in words]
 
     def code(self, address: int) -> bytes:
-        return self.rpc.code(_hex(address))
+        return self.rpc.code(address_hex(address))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -228,8 +224,8 @@ class NodeEngine:
 
 def _request(call: Call) -> dict[str, Any]:
     return {
-        "from": _hex(call.sender),
-        "to": _hex(call.to),
+        "from": address_hex(call.sender),
+        "to": address_hex(call.to),
         "data": to_hex(call.data),
         "value": hex(call.value),
         "gas": hex(call.gas),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from risk.chain.rpc import address_hex
 from risk.diff.kit.engine import CHAIN_ID, GENESIS_TIME, Call, Log, Probe, Result
 from risk.diff.kit.errors import DeployFailed, DiffError, TargetOutOfGas
 
@@ -17,10 +18,6 @@ _REVERT = re.compile(r"Revert \{ gas_used: (\d+), output: 0x([0-9a-f]*) \}")
 _HALT = re.compile(r"Halt \{ reason: (.*), gas_used: (\d+) \}", re.S)
 _NO_GAS_LIMIT = 2**63
 DEPLOY_GAS = 300_000_000
-
-
-def _hex(address: int) -> str:
-    return f"0x{address:040x}"
 
 
 class RevmEngine:
@@ -61,7 +58,7 @@ class RevmEngine:
 
     def deploy(self, creation: bytes, sender: int) -> int:
         try:
-            address = self._evm.deploy(_hex(sender), creation, gas=DEPLOY_GAS)
+            address = self._evm.deploy(address_hex(sender), creation, gas=DEPLOY_GAS)
         except RuntimeError as error:
             result = _failed(str(error))
             if "Gas" in result.halt:
@@ -83,8 +80,8 @@ class RevmEngine:
     def _call(self, call: Call, logs: bool = False) -> Result:
         try:
             data = self._evm.message_call(
-                caller=_hex(call.sender),
-                to=_hex(call.to),
+                caller=address_hex(call.sender),
+                to=address_hex(call.to),
                 calldata=call.data,
                 value=call.value,
                 gas=call.gas,
@@ -109,7 +106,7 @@ class RevmEngine:
         for probe in probes:
             mark = self._evm.snapshot()
             for address, words in probe.storage.items():
-                self._write(_hex(address), words)
+                self._write(address_hex(address), words)
             results.append(self._call(probe.call))
             self._evm.revert(mark)
         return results
@@ -117,7 +114,7 @@ class RevmEngine:
     def place(
         self, address: int, code: bytes | None, storage: Mapping[int, int], balance: int | None
     ) -> None:
-        where = _hex(address)
+        where = address_hex(address)
         if code is not None:
             self._evm.insert_account_info(where, self._pyrevm.AccountInfo(nonce=1, code=code))
         if balance is not None:
@@ -134,10 +131,10 @@ class RevmEngine:
             insert(where, slot, word)
 
     def storage(self, address: int, slots: Sequence[int]) -> list[int]:
-        return [int(self._evm.storage(_hex(address), slot) or 0) for slot in slots]
+        return [int(self._evm.storage(address_hex(address), slot) or 0) for slot in slots]
 
     def code(self, address: int) -> bytes:
-        return bytes(self._evm.get_code(_hex(address)) or b"")
+        return bytes(self._evm.get_code(address_hex(address)) or b"")
 
     def warp(self, seconds: int) -> None:
         self._time += seconds
