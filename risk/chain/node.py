@@ -335,6 +335,8 @@ class Anvil(Node):
         line += ["--port", str(self.port), "--chain-id", str(self.chain_id)]
         line += ["--accounts", str(self.accounts), "--balance", str(self.balance_eth)]
         line += ["--mnemonic", MNEMONIC, "--gas-limit", str(self.gas_limit)]
+        # its own default, in the home folder, keeps gigabytes of a node that was killed
+        line += ["--cache-path", str(self._folder / "states")] if self._folder else []
         if self.ipc:
             line += ["--ipc", str(self.ipc_path)]
         if self.hardfork is not None:

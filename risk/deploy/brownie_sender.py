@@ -18,27 +18,29 @@ from risk.deploy.errors import PreflightError
 from risk.errors import RpcError, TransportError
 
 NOBODY = "0x" + "0" * 40
-LOOKUP_PATIENCE_SECONDS = 3.0
+LOOKUP_PATIENCE_SECONDS = 10.0
 LOOKUP_MIDDLEWARE = "patient_transaction_lookup"
+LOOKUPS = ("eth_getTransactionByHash", "eth_getTransactionReceipt")
 
 
 def look_up_patiently(web3: Any) -> None:
     """Asks again for a while before Brownie believes that a transaction it sent is gone.
 
-    A busy Anvil raises the sender's nonce a moment before it finds the transaction by its hash;
-    Brownie, which looks once after the nonce rose, then reports "Tx dropped".
+    A busy Anvil raises the sender's nonce a moment before it finds the transaction by its hash, and
+    that a moment before its receipt; Brownie, which looks once for each after the nonce rose, then
+    reports "Tx dropped".
     """
     from web3.middleware import Web3Middleware
 
     class PatientLookup(Web3Middleware):  # type: ignore[misc, unused-ignore]
-        """Repeats ``eth_getTransactionByHash`` while the answer is null."""
+        """Repeats a question for a transaction or its receipt while the answer is null."""
 
         def wrap_make_request(self, make_request: Any) -> Any:
             def asked(method: Any, params: Any) -> Any:
                 deadline = time.monotonic() + LOOKUP_PATIENCE_SECONDS
                 answer = make_request(method, params)
                 while (
-                    method == "eth_getTransactionByHash"
+                    method in LOOKUPS
                     and answer.get("result") is None
                     and time.monotonic() < deadline
                 ):

@@ -10,7 +10,7 @@ from web3.exceptions import TransactionNotFound
 from web3.providers.base import BaseProvider
 
 from risk.deploy import brownie_sender
-from risk.deploy.brownie_sender import look_up_patiently
+from risk.deploy.brownie_sender import LOOKUPS, look_up_patiently
 
 TX = "0x" + "ab" * 32
 
@@ -24,10 +24,11 @@ class SlowNode(BaseProvider):
         self.asked = 0
 
     def make_request(self, method: Any, params: Any) -> Any:
-        if method != "eth_getTransactionByHash":
+        if method not in LOOKUPS:
             return {"jsonrpc": "2.0", "id": 1, "result": "0x0"}
         self.asked += 1
-        found = {"hash": TX, "nonce": "0x1"} if self.asked >= self.found_at else None
+        known = {"hash": TX, "nonce": "0x1", "transactionHash": TX}
+        found = known if self.asked >= self.found_at else None
         return {"jsonrpc": "2.0", "id": 1, "result": found}
 
 
@@ -42,6 +43,12 @@ def client(found_at: int) -> tuple[Web3, SlowNode]:
 def test_asks_again_until_the_node_finds_it() -> None:
     web3, node = client(found_at=4)
     assert web3.eth.get_transaction(TX)["nonce"] == 1
+    assert node.asked == 4
+
+
+def test_a_receipt_is_waited_for_as_well() -> None:
+    web3, node = client(found_at=4)
+    assert web3.eth.get_transaction_receipt(TX)["transactionHash"].hex() == TX[2:]
     assert node.asked == 4
 
 
