@@ -141,6 +141,43 @@ def test_nobody_lends_the_fund_takes_all(market: Market) -> None:
     assert m.state.insurance_wad > before
 
 
+def test_a_debt_of_one_wei_without_lenders_pays_the_full_rate(market: Market) -> None:
+    m = market
+    m.set_params(params(**CURVE))
+    assert m.do(CAROL, "fundInsurance", 100 * USD) is None
+    m.put(account(BOB), cash=-1, collateral={0: 10 * WAD})
+    assert (m.state.supply_wad, m.state.borrow_wad) == (0, 1)
+    wait(m, YEAR)
+    assert m.state.borrow_index_e15 > 2 * 10**15  # a rate of 100 %, compounded
+
+
+@pytest.mark.parametrize("part", [1, 9], ids=["below the kink", "above"])
+def test_the_rate_is_rounded_up_on_the_chain(market: Market, part: int) -> None:
+    """A wei of the annual rate is seen in an index of 15 digits where growth crosses a unit: the
+    model looks for such a supply, and the chain must accrue as it does.
+    """
+    m = market
+    p = params(**CURVE)
+    m.set_params(p)
+    rng = Random(f"rate {part}")
+    lent = 10**5 * WAD
+    for _ in range(200_000):
+        supply = lent + rng.randrange(WAD)
+        rate = interest_logic.rate_wad(p, interest_logic.utilisation_wad(supply, lent * part // 10))
+        high, low = (interest_logic.growth_wad(r, YEAR) for r in (rate, rate - 1))
+        if -(-high // 1_000) != -(-low // 1_000):
+            break
+    else:
+        pytest.fail("no supply found")
+    m.put(account(ALICE), cash=supply)
+    m.put(account(BOB), cash=-(lent * part // 10), collateral={0: 10**6 * WAD})
+    assert (m.state.supply_wad, m.state.borrow_wad) == (supply, lent * part // 10)
+    m.state.interest_time = m.world.timestamp - YEAR
+    m.write_state()
+    assert m.do(CAROL, "accrue") is None
+    assert m.state.borrow_index_e15 == 10**15 + -(-high // 1_000)
+
+
 def test_A8_dust_never_favours_a_user() -> None:
     """Random loans and accruals on the model: Σ accounts against the totals and the tokens."""
     for seed in range(20):

@@ -110,6 +110,9 @@ def test_flag_and_margin_call_are_in_the_logs(market: Market) -> None:
             event = decoder.decode(log)
             if event.name in ("Flagged", "FlagCleared", "MarginCalled", "MarginCallCleared"):
                 rebuilt.apply(event)
+            if event.name in ("MarginCalled", "MarginCallCleared"):
+                m = market.model.margin(A)
+                assert tuple(event.arguments.values()) == (A, m.equity, m.mm, 12_000)
         a = rebuilt.state.accounts[A]
         return a.flagged_at, a.margin_call
 

@@ -625,6 +625,16 @@ def test_each_account_is_asked_for_its_own_action(priced: Twin) -> None:
     priced.refuse("InsufficientMargin", (BOB, -9 * WAD, 0), outcome)
 
 
+def test_two_withdrawals_of_one_batch_are_both_withdrawals(priced: Twin) -> None:
+    tail(priced, unrealised_cap_usd=1)
+    give(priced, ALICE, -10 * WAD, linear=[(PERP_1, 0, 50 * WAD)])
+    give(priced, BOB, 10**6 * WAD, linear=[(PERP_1, WAD // 100, 0)])
+    touch(priced)
+    for ids in ((ALICE, BOB), (BOB, ALICE)):
+        outcome = withdraw_check(priced, *ids)
+        priced.refuse("InsufficientMargin", (ALICE, -9 * WAD, 0), outcome)
+
+
 @pytest.mark.parametrize("held", [FUTURE_0, PERP_1])
 def test_G56_a_settled_position_comes_first(priced: Twin, held: int) -> None:
     """SettleFirst once the price of the expiry is recorded; other positions go on."""
@@ -641,3 +651,17 @@ def test_G56_a_settled_position_comes_first(priced: Twin, held: int) -> None:
         priced.refuse("SettleFirst", (ALICE, FUTURE_0), outcome)
     else:
         assert outcome is None
+
+
+@pytest.mark.parametrize("order", [(ALICE, BOB), (BOB, ALICE)])
+def test_G56_the_account_that_holds_it_is_named(priced: Twin, order: tuple[int, int]) -> None:
+    give(priced, ALICE, 10**6 * WAD, linear=[(FUTURE_0, WAD, 0)])
+    give(priced, BOB, 10**6 * WAD, linear=[(PERP_1, WAD, 0)])
+    key = instrument_id.bucket_key(FUTURE_0)
+    priced.state.settlements[key] = Settlement(3_000 * WAD, 1, 1, 1, 3_000 * WAD, True)
+    priced.world.timestamp = instrument_id.expiry(FUTURE_0)
+    priced.write_state()
+    touch(priced)
+    assert priced.refresh(0, 1) is None
+    touch(priced)
+    priced.refuse("SettleFirst", (ALICE, FUTURE_0), check(priced, *order))
