@@ -40,7 +40,8 @@ def check(vault: VaultCalls, world: World, account: int, cached: list[int]) -> s
     try:
         expected = explain_logic.explain(state, account)
     except ModelRevert as error:
-        assert got == vault.revert(error), (error, vault.chain.errors.show(bytes(got)))
+        shown = vault.chain.errors.show(got) if isinstance(got, bytes) else "a margin"
+        assert got == vault.revert(error), (error, shown)
         return error.name
     assert not isinstance(got, bytes), vault.chain.errors.show(got)
     margin, rows, *distances = got[0]

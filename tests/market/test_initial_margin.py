@@ -665,3 +665,12 @@ def test_G56_the_account_that_holds_it_is_named(priced: Twin, order: tuple[int, 
     assert priced.refresh(0, 1) is None
     touch(priced)
     priced.refuse("SettleFirst", (ALICE, FUTURE_0), check(priced, *order))
+
+
+def test_a_check_of_two_accounts_is_cheap(priced: Twin) -> None:
+    """No memory is laid out far away: a check costs tens of thousands of gas, also unoptimised."""
+    for k in (ALICE, BOB):
+        give(priced, k, 10**6 * WAD, linear=[(PERP_1, WAD, 0)])
+    touch(priced)
+    assert check(priced, ALICE, BOB) is None
+    assert priced.gas_used < 400_000
