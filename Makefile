@@ -1,6 +1,6 @@
 # `make verify` and `make test` are all a newcomer needs; every target sets the checkout up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate solcov lock clean distclean
+.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate solcov keeper-faults lock clean distclean
 
 BIN := .venv/bin
 ARGS ?=
@@ -38,6 +38,9 @@ solcov: setup ## coverage of Solidity lines and branches by the runner and the t
 	$(BIN)/plumbline solcov run --fresh --verify ''
 	$(BIN)/plumbline solcov run --pytest '-n $(WORKERS) --dist loadfile'
 	$(BIN)/plumbline solcov report --fail-lines 98 --fail-branches 95 --json build/solcov/report.json --lcov build/solcov/lcov.info $(ARGS)
+
+keeper-faults: setup ## every fault of docs/keeper-faults.md, with 200 deaths of the keeper
+	PLUMBLINE_KEEPER_KILLS=200 $(BIN)/pytest -q -s tests/keeper_faults $(ARGS)
 
 lint: setup ## ruff, mypy --strict, solhint, Slither, forge lint, code sizes
 	$(BIN)/ruff check .

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from risk.cli import keeper_load
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from risk.vector.measure import Move, Scan
+    from risk.keeper.measure.scan_rows import NodeScan
+    from risk.vector.measure import Move, Row, Scan
 
-app = typer.Typer(help="Measure: accounts a second.", no_args_is_help=True)
+app = typer.Typer(help="Measure: accounts a second, load, soak.", no_args_is_help=True)
+app.command("load")(keeper_load.load)
+app.command("soak")(keeper_load.soak)
 
 WIDTH: Final = 16
 # row → (other row, at least so many times as fast)
-TARGETS: Final = {"e": ("d", 10.0), "f": ("d", 100.0)}
+TARGETS: Final = {"c": ("a", 50.0), "e": ("d", 10.0), "f": ("d", 100.0)}
 RESCAN_SECONDS: Final = 1.0
 COMPARED_AFTER_A_MOVE: Final = 20_000
 
@@ -33,11 +38,14 @@ class ScanOptions:
     model_accounts: int
     rescan_accounts: int
     seed: int
+    single_accounts: int = 1_000
+    multicall_accounts: int = 2_000
+    lens_accounts: int = 50_000
 
 
 @app.callback()
 def bench() -> None:
-    """Measure: accounts a second."""
+    """Measure: accounts a second, keepers under load, a day with faults."""
 
 
 @app.command()
@@ -49,15 +57,58 @@ def scan(
     rescan_accounts: Annotated[
         int, typer.Option(min=0, help="Accounts of the rescan after a price move; 0: none.")
     ] = 1_000_000,
+    single_accounts: Annotated[
+        int, typer.Option(min=1, help="Of these, how many web3.py asks one by one, row (a).")
+    ] = 1_000,
+    multicall_accounts: Annotated[
+        int, typer.Option(min=1, help="How many Multicall3 reads, row (b).")
+    ] = 2_000,
+    lens_accounts: Annotated[
+        int, typer.Option(min=0, help="How many the lens reads, row (c); 0: no rows (a) to (c).")
+    ] = 50_000,
     seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
     json: Annotated[
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE."),
     ] = None,
 ) -> None:
-    """Scan a book of 16-instrument accounts: Python integers, exact engine, certified filter."""
-    options = ScanOptions(accounts, model_accounts, rescan_accounts, seed)
+    """Scan a book of 16-instrument accounts: web3.py, Multicall3, lens, Python integers, exact
+    engine, certified filter.
+    """
+    options = ScanOptions(
+        accounts,
+        model_accounts,
+        rescan_accounts,
+        seed,
+        single_accounts,
+        multicall_accounts,
+        lens_accounts,
+    )
     raise typer.Exit(scan_command(options, json))
+
+
+@app.command()
+def risk(
+    accounts: Annotated[int, typer.Option(min=1, help="Portfolios.")] = 100_000,
+    scenarios: Annotated[int, typer.Option(min=1, help="Scenarios.")] = 1_000,
+    alpha: Annotated[float, typer.Option(help="Confidence of VaR and ES.")] = 0.975,
+    threads: Annotated[int, typer.Option(min=1, help="Of BLAS and of the tiles.")] = 2,
+    plain_accounts: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many the plain way gets; none: as many as fit into memory."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
+    json: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE."),
+    ] = None,
+) -> None:
+    """VaR and ES of all accounts under all scenarios: tiles against matmul and np.quantile."""
+    from risk.cli.bench_risk import risk_command
+    from risk.quant.pnl_bench import Size
+
+    size = Size(accounts, scenarios, alpha, threads, seed, plain_accounts=plain_accounts)
+    raise typer.Exit(risk_command(size, json))
 
 
 def scan_command(options: ScanOptions, json: Path | None) -> int:
@@ -78,6 +129,7 @@ def _scan(options: ScanOptions, json: Path | None) -> int:
     batch = sample.accounts(table, options.accounts, WIDTH, options.seed)
     unique = measure.distinct(batch)
     result = measure.scan(state, table, batch, options.model_accounts, tell)
+    nodes = _through_a_node(options, state, table, batch)
     moves: list[Move] = []
     if options.rescan_accounts:
         tell(f"drawing {options.rescan_accounts} accounts")
@@ -94,11 +146,11 @@ def _scan(options: ScanOptions, json: Path | None) -> int:
             "no_account_repeated": unique,
             "seed": options.seed,
         },
-        "rows": {
-            key: {**asdict(row), "per_second": row.per_second} for key, row in result.rows.items()
-        },
-        "ratios": ratios(result),
+        "rows": _rates(all_rows(result, nodes)),
+        "variants": _rates(nodes.variants if nodes else {}),
+        "ratios": ratios(result, nodes),
         "agreement": {
+            **_node_agreement(nodes),
             "model_compared": result.model_compared,
             "model_differs": result.model_differs,
             "filter_compared": result.filter_compared,
@@ -108,9 +160,9 @@ def _scan(options: ScanOptions, json: Path | None) -> int:
         "rescans": [{**asdict(move), "seconds": move.seconds} for move in moves],
         "machine": machine(),
     }
-    failed = failures(result, moves, unique)
+    failed = failures(result, moves, unique, nodes)
     report["failed"] = failed
-    for shown in tables(result, moves):
+    for shown in tables(result, moves, nodes):
         stdout().print(shown)
     write_json(json, report)
     for line in failed:
@@ -118,25 +170,62 @@ def _scan(options: ScanOptions, json: Path | None) -> int:
     return 1 if failed else 0
 
 
-def ratios(result: Scan) -> dict[str, float]:
-    """How many times as fast as the row it is held against, "e/d" and so on."""
+def _through_a_node(options: ScanOptions, state: Any, table: Any, batch: Any) -> NodeScan | None:
+    """Rows (a) to (c), where they are wanted."""
+    if not options.lens_accounts:
+        return None
+    from risk.keeper.measure.scan_rows import NodeSizes, node_rows
+
+    most = options.accounts
+    sizes = NodeSizes(
+        min(most, options.single_accounts),
+        min(most, options.multicall_accounts),
+        min(most, options.lens_accounts),
+    )
+    return node_rows(state, table, batch, sizes, tell)
+
+
+def _rates(rows: dict[str, Row]) -> dict[str, Any]:
+    return {key: {**asdict(row), "per_second": row.per_second} for key, row in rows.items()}
+
+
+def _node_agreement(nodes: NodeScan | None) -> dict[str, Any]:
+    if nodes is None:
+        return {}
+    return {"node_compared": nodes.compared, "node_differs": nodes.differs}
+
+
+def all_rows(result: Scan, nodes: NodeScan | None) -> dict[str, Row]:
+    """By letter."""
+    return dict(sorted({**(nodes.rows if nodes else {}), **result.rows}.items()))
+
+
+def ratios(result: Scan, nodes: NodeScan | None = None) -> dict[str, float]:
+    """How many times as fast as the row it is held against, "e/d" and so on; of rows measured."""
+    rows = all_rows(result, nodes)
     return {
-        f"{key}/{other}": result.rows[key].per_second / result.rows[other].per_second
+        f"{key}/{other}": rows[key].per_second / rows[other].per_second
         for key, (other, _) in TARGETS.items()
+        if key in rows and other in rows
     }
 
 
-def failures(result: Scan, moves: list[Move], unique: bool) -> list[str]:
+def failures(
+    result: Scan, moves: list[Move], unique: bool, nodes: NodeScan | None = None
+) -> list[str]:
     """Every disagreement and every target missed, in words."""
     out = []
-    if result.model_differs or result.filter_differs:
-        out.append(f"{result.model_differs + result.filter_differs} accounts disagree")
+    differ = result.model_differs + result.filter_differs
+    differ += nodes.disagreements if nodes else 0
+    if differ:
+        out.append(f"{differ} accounts disagree")
     if not unique:
         out.append("an account is repeated")
-    found = ratios(result)
+    found = ratios(result, nodes)
     for key, (other, least) in TARGETS.items():
-        if found[f"{key}/{other}"] < least:
-            out.append(f"({key}) is {found[f'{key}/{other}']:.1f} × ({other}), wanted {least:g} ×")
+        ratio = found.get(f"{key}/{other}")
+        if ratio is not None and ratio < least:
+            out.append(f"({key}) is {ratio:.1f} × ({other}), wanted {least:g} ×")
     for move in moves:
         if move.differs:
             out.append(f"{move.differs} accounts disagree after a move of {move.ppm} ppm")
@@ -145,15 +234,15 @@ def failures(result: Scan, moves: list[Move], unique: bool) -> list[str]:
     return out
 
 
-def tables(result: Scan, moves: list[Move]) -> list[Table]:
+def tables(result: Scan, moves: list[Move], nodes: NodeScan | None = None) -> list[Table]:
     """Rows and rescans."""
     from rich.table import Table
 
     first = Table(
         "", "what", "accounts", "seconds", "cpu s", "accounts/s", "ratio", title="bench scan"
     )
-    found = ratios(result)
-    for key, row in sorted(result.rows.items()):
+    found = ratios(result, nodes)
+    for key, row in all_rows(result, nodes).items():
         ratio = next((f"{x:,.1f} × ({n[2:]})" for n, x in found.items() if n[0] == key), "")
         spent = (f"{row.seconds:.3f}", f"{row.cpu_seconds:.3f}", f"{row.per_second:,.0f}")
         first.add_row(f"({key})", row.what, f"{row.accounts:,}", *spent, ratio)

@@ -12,8 +12,10 @@ from typing import Annotated
 import typer
 
 from risk.cli.bench import app as bench_app
+from risk.cli.keeper import app as keeper_app
 from risk.cli.mutate import app as mutate_app
 from risk.cli.solcov import app as solcov_app
+from risk.cli.watch import watch
 
 app = typer.Typer(
     name="plumbline",
@@ -24,8 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(bench_app, name="bench")
+app.add_typer(keeper_app, name="keeper")
 app.add_typer(mutate_app, name="mutate")
 app.add_typer(solcov_app, name="solcov")
+app.command()(watch)
 
 Json = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE.")
@@ -284,6 +288,271 @@ def calibrate(
         seed=seed,
     )
     raise typer.Exit(calibrate_command(options, json))
+
+
+@app.command()
+def var(
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly prices (CSV, gzip or Parquet); none: generated.")
+    ] = None,
+    assets: Annotated[str | None, typer.Option(help="Only these, with commas.")] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="Book (CSV, Parquet or JSON); none: generated.")
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Only this account of a book with many.")
+    ] = None,
+    archetype: Annotated[str, typer.Option(help="Kind of the generated book.")] = "mixed",
+    notional: Annotated[int, typer.Option(min=1, help="Of the generated book.")] = 1_000_000,
+    alpha: Annotated[float, typer.Option(help="Confidence of VaR and ES.")] = 0.99,
+    horizon: Annotated[int, typer.Option(help="Hours.")] = 24,
+    confidence: Annotated[float, typer.Option(help="Of the bands.")] = 0.95,
+    paths: Annotated[int, typer.Option(min=1000, help="Of the Monte Carlo.")] = 20_000,
+    repetitions: Annotated[int, typer.Option(min=20, help="Of the bootstrap bands.")] = 1_000,
+    forecast: Annotated[
+        str | None, typer.Option(help="Judge a learnt volatility forecast: ridge, boosting.")
+    ] = None,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """VaR and ES of a book by every method, with confidence bands and full option repricing."""
+    from risk.cli.var import VarOptions, var_command
+
+    options = VarOptions(
+        data=data,
+        assets=assets,
+        positions=positions,
+        account=account,
+        archetype=archetype,
+        notional=notional,
+        alpha=alpha,
+        horizon=horizon,
+        confidence=confidence,
+        paths=paths,
+        repetitions=repetitions,
+        forecast=forecast,
+        seed=seed,
+    )
+    raise typer.Exit(var_command(options, json))
+
+
+@app.command()
+def backtest(
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly prices (CSV, gzip or Parquet); none: generated.")
+    ] = None,
+    assets: Annotated[
+        str | None, typer.Option(help="Underlyings of one group, with commas.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=2, help="At most so many days.")] = 10_000,
+    train_days: Annotated[int, typer.Option(min=60, help="Of data before the first day.")] = 180,
+    refit_days: Annotated[int, typer.Option(min=1, help="Between refits of the shapes.")] = 90,
+    per_kind: Annotated[int, typer.Option(min=1, help="Portfolios of each archetype.")] = 5,
+    alpha: Annotated[float, typer.Option(help="Confidence that the margin claims.")] = 0.99,
+    thorough: Annotated[
+        bool, typer.Option(help="Refit as `calibrate` does: minutes each, tighter margins.")
+    ] = False,
+    event: Annotated[
+        str | None, typer.Option(metavar="DAY", help="Show this margin period, e.g. 2025-10-10.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Keep margins and P&L (.npz).")] = None,
+    load: Annotated[Path | None, typer.Option(help="Judge a kept history; no run.")] = None,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Rolling out-of-sample backtest of the on-chain margin, per portfolio archetype."""
+    from risk.cli.backtest import BacktestOptions, backtest_command
+
+    options = BacktestOptions(
+        data=data,
+        assets=assets,
+        days=days,
+        train_days=train_days,
+        refit_days=refit_days,
+        per_kind=per_kind,
+        alpha=alpha,
+        thorough=thorough,
+        event=event,
+        save=save,
+        load=load,
+        seed=seed,
+    )
+    raise typer.Exit(backtest_command(options, json))
+
+
+@app.command()
+def stress(
+    positions: Annotated[
+        Path | None, typer.Option(help="Book (CSV, Parquet, JSON); none: --rpc, or generated.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Deployment configuration: market and risk parameters of the book."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="DAY", help="Time of that market (08:00 UTC of a date).")
+    ] = None,
+    price: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PRICE", help="Instead of the configured one.")
+    ] = None,
+    rpc: Annotated[str | None, typer.Option(help="Read the book from this node.")] = None,
+    vault: Annotated[str | None, typer.Option(help="Its address.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Or the deployment record: address, first block, names.")
+    ] = None,
+    block: Annotated[
+        int | None, typer.Option(min=0, help="At the end of this block; none: the head.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Hourly prices: measured moves, expected bad debt, correlation."),
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, typer.Option(help="Only this one, repeatable; none: no scenario.")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=MOVE", help="ETH=-0.2, ETH.vol=0.5, all=-0.1, vol=0.3."),
+    ] = None,
+    params: Annotated[
+        Path | None, typer.Option(help="What if these were the parameters (.toml, .json, .hex).")
+    ] = None,
+    heatmap: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Spot × volatility of this one, or all.")
+    ] = None,
+    exposures: Annotated[bool, typer.Option(help="Delta, gamma, vega, funding, depth.")] = False,
+    cascade: Annotated[
+        bool, typer.Option(help="Follow the liquidations and their price impact.")
+    ] = False,
+    impact: Annotated[str, typer.Option(help="Price move of one depth sold.")] = "0.1",
+    accounts: Annotated[int, typer.Option(min=1, help="Of the generated book.")] = 300,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Stress a whole book by the exact engine: who becomes liquidatable, what is owed."""
+    from risk.cli.stress import StressOptions, stress_command
+
+    options = StressOptions(
+        positions=positions,
+        config=config,
+        at=at,
+        price=price or (),
+        rpc=rpc,
+        vault=vault,
+        record=record,
+        block=block,
+        data=data,
+        scenario=scenario or (),
+        what_if=what_if or (),
+        params=params,
+        heatmap=heatmap,
+        exposures=exposures,
+        cascade=cascade,
+        impact=impact,
+        accounts=accounts,
+        seed=seed,
+    )
+    raise typer.Exit(stress_command(options, json))
+
+
+@app.command()
+def efficiency(
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly prices (CSV, gzip or Parquet); none: generated.")
+    ] = None,
+    assets: Annotated[str | None, typer.Option(help="Underlyings, with commas.")] = None,
+    rolling: Annotated[
+        Path | None, typer.Option(help="A stored history of margins instead of a new one.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=2, help="At most so many days.")] = 10_000,
+    per_kind: Annotated[int, typer.Option(min=1, help="Portfolios of each archetype.")] = 5,
+    isolated: Annotated[
+        bool, typer.Option(help="Also ours with every position alone (fits the shapes again).")
+    ] = True,
+    chart: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Coverage against capital, as SVG.")
+    ] = None,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Compare our margin with other rule sets: capital and the coverage that it buys."""
+    from risk.cli.efficiency import EfficiencyOptions, efficiency_command
+
+    options = EfficiencyOptions(
+        data=data,
+        assets=assets,
+        rolling=rolling,
+        days=days,
+        per_kind=per_kind,
+        isolated=isolated,
+        chart=chart,
+        seed=seed,
+    )
+    raise typer.Exit(efficiency_command(options, json))
+
+
+@app.command()
+def recommend(
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly prices (CSV, gzip or Parquet); none: generated.")
+    ] = None,
+    assets: Annotated[
+        str | None, typer.Option(help="Underlyings in the order of the parameters, with commas.")
+    ] = None,
+    route: Annotated[
+        str, typer.Option(help="steward: scales within its limits; timelock: a new fit.")
+    ] = "steward",
+    config: Annotated[
+        Path | None, typer.Option(help="Deployment configuration: parameters in force, limits.")
+    ] = None,
+    previous: Annotated[
+        Path | None, typer.Option(help="An earlier recommendation that is in force now.")
+    ] = None,
+    since_days: Annotated[
+        int, typer.Option(min=1, help="Without --previous: age of the parameters in force.")
+    ] = 30,
+    governor: Annotated[str | None, typer.Option(help="Address of the governor.")] = None,
+    timelock: Annotated[str | None, typer.Option(help="Address of the timelock.")] = None,
+    anchor: Annotated[
+        Path | None, typer.Option(help="Blob (hex) at the start of the steward's period.")
+    ] = None,
+    accounts: Annotated[int, typer.Option(min=1, help="Of the generated book.")] = 2_000,
+    quick: Annotated[bool, typer.Option(help="A smaller fit.")] = False,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """Propose risk parameters: diff, effect, exact integers, calldata; --json can be replayed."""
+    from risk.cli.recommend import RecommendOptions, recommend_command
+
+    options = RecommendOptions(
+        data=data,
+        assets=assets,
+        route=route,
+        config=config,
+        previous=previous,
+        since_days=since_days,
+        governor=governor,
+        timelock=timelock,
+        anchor=anchor,
+        accounts=accounts,
+        quick=quick,
+        seed=seed,
+    )
+    raise typer.Exit(recommend_command(options, json))
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="What `plumbline recommend --json` wrote.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Its price file, where it lies elsewhere now.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Make a recommendation again; 1 and a diff unless it is the same byte for byte."""
+    from risk.cli.replay import replay_command
+
+    raise typer.Exit(replay_command(file, data, json))
 
 
 @app.command()

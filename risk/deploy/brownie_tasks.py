@@ -118,6 +118,27 @@ def liquidate(
     return outcome
 
 
+def keeper(config_path: str, *flags: str) -> int:
+    """Runs the keeper on its own configuration file, with its own key; returns its exit code.
+
+    Brownie's network and accounts are not used: only the chain id of the network must be the
+    configured one, so that nobody runs a main net's keeper believing himself on a test net.
+    """
+    from brownie import network
+
+    from risk.keeper.commands import run_command
+    from risk.keeper.config import load_config
+
+    unknown = [flag for flag in flags if flag not in ("live", "once")]
+    if unknown:
+        raise DeployError(f"keeper: unknown flag {unknown[0][:40]!r}; there are live and once")
+    path = Path(config_path)
+    expected, found = load_config(path).chain.id, network.chain.id
+    if expected != found:
+        raise DeployError(f"{path}: is for chain {expected}, this network is chain {found}")
+    return run_command(path, live="live" in flags, once="once" in flags)
+
+
 def _client(vault: str, sender: BrownieSender) -> VaultClient:
     if vault.startswith("0x"):
         return VaultClient(sender, vault)

@@ -289,6 +289,24 @@ def test_favour_of_a_perp_hedged_by_a_future(market: Market) -> None:
         market.set_price(0, PRICES[0])
 
 
+def test_a_future_is_rounded_away_from_zero_in_the_favour(market: Market) -> None:
+    size = 10 * WAD + 1
+    ratio = market.state.buckets[iid.bucket_key(FUTURE)].forward_ratio_wad
+    assert size * ratio % WAD  # or there would be nothing to round
+    favour = 30 * -(-size * ratio // WAD)
+    for short in (favour, favour + 1):
+        market.put(D, cash=10**8 * WAD)
+        m = lacking(market, short, linear=[(FUTURE, size, 0)])
+        assert drift.favour(market.state, params(), market.state.accounts[A], {0}) == favour
+        spoil(market, HALTED)
+        result = liquidate(market)
+        if short == favour:
+            assert result == Revert("AccountHealthy", (A, m.equity, m.mm))
+        else:
+            assert not isinstance(result, Revert)
+        market.set_price(0, PRICES[0])
+
+
 # --------------------------------------------------------------------------------------- funding
 
 

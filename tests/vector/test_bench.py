@@ -17,6 +17,7 @@ from tests.vector.support import tame
 def test_small_run_agrees_and_reports(tmp_path: Path) -> None:
     out = tmp_path / "scan.json"
     sizes = ["--accounts", "400", "--model-accounts", "150", "--rescan-accounts", "600"]
+    sizes += ["--lens-accounts", "0"]  # rows (a) to (c): tests/keeper/test_measure_rows.py
     done = CliRunner().invoke(bench.app, ["scan", *sizes, "--json", str(out)])
     report = json.loads(out.read_text())
     assert done.exit_code == (1 if report["failed"] else 0)

@@ -122,6 +122,9 @@ class Chain:
         self.node.start()
         self.rpc = self.node.rpc()
         self.rpc.call("anvil_autoImpersonateAccount", True)
+        # time stands still between the times that are set: the machine's clock may not run ahead
+        # of the times that a run has planned, however busy it is
+        self.rpc.call("anvil_setBlockTimestampInterval", 0)
         for name in link_order(self.artifacts, "Vault")[:-1]:
             self.libraries[name] = address(self.deploy(name))
         self.libraries["BatchReader"] = address(self.deploy("BatchReader"))

@@ -76,7 +76,7 @@ def calibrate(f: Factors, at: int, settings: Settings, tell: Tell = lambda _: No
 
     One BLAS thread: the matrices are small, and sums do not depend on the machine's cores.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         return _calibrate(f, at, settings, tell)

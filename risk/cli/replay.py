@@ -1,0 +1,39 @@
+"""``plumbline replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from risk.cli.output import guarded, stderr, stdout, write_json
+
+SHOWN = 40  # differences printed; the JSON has all
+
+
+def replay_command(file: Path, data: Path | None, json: Path | None) -> int:
+    """0: the same, byte for byte; 1: not; 2: the file or its data cannot be read."""
+    return guarded(lambda: _replay(file, data, json))
+
+
+def _replay(file: Path, data: Path | None, json: Path | None) -> int:
+    from risk.cli.efficiency import tell
+    from risk.quant.replay import again
+
+    found = again(file, data, tell)
+    for remark in found.remarks:
+        stderr().print(f"other than recorded: {remark}", highlight=False, soft_wrap=True)
+    write_json(
+        json,
+        {
+            "same": not found.differences,
+            "differences": list(found.differences),
+            "remarks": list(found.remarks),
+        },
+    )
+    if not found.differences:
+        stdout().print(f"{file}: made again, the same byte for byte")
+        return 0
+    for line in found.differences[:SHOWN]:
+        stdout().print(line, highlight=False, markup=False, soft_wrap=True)
+    if len(found.differences) > SHOWN:
+        stdout().print(f"… {len(found.differences) - SHOWN} more")
+    return 1

@@ -1,0 +1,163 @@
+"""``plumbline var``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from risk.cli.backtest import LEAST_HOURS, prices, tell
+from risk.cli.output import guarded, stdout, write_json
+
+if TYPE_CHECKING:
+    from risk.quant.bands import Band
+    from risk.quant.book_var import Measured
+    from risk.quant.data import PriceTable
+    from risk.quant.forecast_ml import Forecast
+    from risk.quant.holdings import Holding
+
+GENERATED_HOURS = 24 * 540
+PLACES = Decimal("0.000001")
+
+
+@dataclass(frozen=True)
+class VarOptions:
+    """The options of the command as they came."""
+
+    data: Path | None
+    assets: str | None
+    positions: Path | None
+    account: str | None
+    archetype: str
+    notional: int
+    alpha: float
+    horizon: int
+    confidence: float
+    paths: int
+    repetitions: int
+    forecast: str | None
+    seed: int
+
+
+def var_command(options: VarOptions, json: Path | None) -> int:
+    """0: measured; 2: the data or an option was refused, and nothing is written."""
+    return guarded(lambda: _var(options, json))
+
+
+def _var(options: VarOptions, json: Path | None) -> int:
+    from risk.quant.book_var import Settings, measure, sample
+
+    settings = Settings(
+        alpha=options.alpha,
+        horizon=options.horizon,
+        confidence=options.confidence,
+        paths=options.paths + options.paths % 2,
+        repetitions=options.repetitions,
+        seed=options.seed,
+    )
+    table = prices(options.data, options.assets, options.seed, GENERATED_HOURS, LEAST_HOURS)
+    holdings = _holdings(options, table)
+    tell(f"{len(holdings)} positions, {len(table.times):,} hours of {', '.join(table.assets)}")
+    s = sample(table, holdings, settings)
+    measured = measure(s, settings)
+    out: dict[str, Any] = {
+        "data": {"source": table.source, "sha256": table.sha256(), "hours": len(table.times)},
+        "convention": "losses positive; alpha is the confidence; amounts in the quote currency",
+        "alpha": settings.alpha,
+        "confidence": settings.confidence,
+        "horizon_hours": settings.horizon,
+        "book": {
+            "positions": [h.to_json() for h in holdings],
+            "gross_notional": s.book.gross,
+            "deltas": dict(zip(table.assets, s.book.deltas().tolist(), strict=True)),
+        },
+        "methods": [m.to_json() for m in measured],
+    }
+    stdout().print(_table(measured, settings.alpha, settings.confidence, settings.horizon))
+    if options.forecast is not None:
+        found = _forecast(options, table)
+        out["forecast"] = found.to_json()
+        verdict = "accepted" if found.accepted else "rejected"
+        stdout().print(f"forecast by {found.model}: {verdict}, {found.days} days out of sample")
+        for reason in found.reasons:
+            stdout().print(f"  {reason}")
+    write_json(json, out)
+    return 0
+
+
+def _forecast(options: VarOptions, table: PriceTable) -> Forecast:
+    from risk.quant import forecast_ml
+    from risk.quant.errors import QuantError
+
+    if options.forecast == "ridge":
+        return forecast_ml.forecast(table, forecast_ml.Settings(model="ridge"))
+    if options.forecast == "boosting":
+        return forecast_ml.forecast(table, forecast_ml.Settings(model="boosting"))
+    raise QuantError(f"unknown model {options.forecast!r}; there are ridge and boosting")
+
+
+def _holdings(options: VarOptions, table: PriceTable) -> tuple[Holding, ...]:
+    if options.positions is not None:
+        from risk.quant.holdings import read_holdings
+
+        time = int(table.times[-1])
+        return read_holdings(options.positions, table.assets, time, options.account)
+    tell(f"no --positions: a generated book, {options.archetype}")
+    return generated_book(options, table)
+
+
+def generated_book(options: VarOptions, table: PriceTable) -> tuple[Holding, ...]:
+    """One seeded portfolio of an archetype at the last prices, at listed strikes and expiries."""
+    from risk.quant import archetypes
+    from risk.quant.holdings import DAY, Holding
+    from risk.quant.scenarios import factors
+    from risk.quant.scenarios.book import make_book
+
+    f = factors.build(table)
+    book = make_book(f.implied[-1])
+    row = archetypes.sample(options.archetype, book, 1, options.seed)[0]
+    out = []
+    for j in range(book.size):
+        if not row[j]:
+            continue
+        u = int(book.owner[j])
+        spot = float(f.price[-1, u])
+        units = Decimal(options.notional * float(row[j]) / spot).quantize(PLACES)
+        if not units:
+            continue
+        asset = table.assets[u]
+        if book.linear[j]:
+            out.append(Holding(asset, "perp", units))
+            continue
+        strike = Decimal(float(book.strike[j]) * spot).quantize(PLACES)
+        expiry = int(table.times[-1]) + int(book.days[j] * DAY)
+        out.append(Holding(asset, "call" if book.call[j] else "put", units, strike, expiry))
+    return tuple(out)
+
+
+def _table(measured: tuple[Measured, ...], alpha: float, confidence: float, horizon: int) -> Table:
+    out = Table(
+        title=f"loss over {horizon} h at {alpha:.1%}; bands at {confidence:.0%}; quote currency"
+    )
+    for name in ("method", "VaR", "band of VaR", "ES", "band of ES", "observations"):
+        out.add_column(name, no_wrap=True)
+    for m in measured:
+        if m.risk is None:
+            out.add_row(m.method, "–", m.failed or "", "–", "", f"{m.observations:,}")
+            continue
+        out.add_row(
+            m.method,
+            f"{m.risk.var:,.0f}",
+            _band(m.var_band),
+            f"{m.risk.es:,.0f}",
+            _band(m.es_band),
+            f"{m.observations:,}",
+        )
+    return out
+
+
+def _band(band: Band | None) -> str:
+    return "" if band is None else f"{band.low:,.0f} … {band.high:,.0f}"

@@ -1,0 +1,1 @@
+"""What the keeper's parts cost and achieve: rows of ``plumbline bench``, load and soak."""
