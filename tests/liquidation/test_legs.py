@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from tests.liquidation.scene import (
     set_insurance,
 )
 from tests.market.market_twin import key_address
-from tests.support.vault_fixtures import EXPIRIES, Market
+from tests.support.vault_fixtures import EXPIRIES, Market, params
 from tests.support.vault_twin import (
     ALICE,
     BOB,
@@ -342,6 +343,21 @@ def test_obligations_that_end_with_the_payment(market: Market) -> None:
     items = sorted([leg(option(30), 5 * WAD), leg(option(0, iid.PUT), -1)])
     refused = legs(market, items, NO_LIMIT)
     assert refused.name in ("LegsAboveTarget", "LegsKeepRequirement")
+
+
+def test_a_payment_that_leaves_a_larger_requirement_is_refused(market: Market) -> None:
+    """A covered call: without the calls nothing is owed and nothing required, but their price puts
+    the account into debt against the ether alone, which requires more than the pair did.
+    """
+    p = params()
+    heavy = replace(p.collaterals[0], haircut_bps=6_000)
+    market.set_params(replace(p, collaterals=(heavy, *p.collaterals[1:])))
+    calls = [(option(0), -10 * WAD)]
+    m = at_health(market, A, WAD * 9 // 10, collateral={0: 10 * WAD}, options=calls)
+    assert market.state.accounts[A].cash_wad > 0
+    refused = legs(market, [leg(option(0), -10 * WAD)], NO_LIMIT)
+    assert refused.name == "LegsKeepRequirement"
+    assert refused.args[1] == m.mm < refused.args[2]
 
 
 def test_D42_liquidator_without_margin_is_refused(market: Market) -> None:
