@@ -288,6 +288,9 @@ def test_effect_is_the_models_own_count(pair: Factors, at: int, now: InForce) ->
     time = int(pair.times[at]) // exact.DAY * exact.DAY + 8 * 3600
     state = exact.make_state(book, [float(p) for p in pair.price[at]], time, now.params)
     fill_book(state, book, time, SMALL)
+    already = list(state.accounts.values())[::10]
+    for account in already:  # below both before the change: not newly so
+        account.cash_wad -= 10**6 * exact.WAD
     wider, _ = rec.steered(now, scaled(now, 1.1, 1.1), GOVERNOR)
     wider = replace(wider, underlyings=tuple(replace(u, som_bps=1_200) for u in wider.underlyings))
     got = effect(state, wider)
@@ -306,7 +309,8 @@ def test_effect_is_the_models_own_count(pair: Factors, at: int, now: InForce) ->
             for b, m in zip(before, after, strict=True)
         ]
         assert got[f"newly_below_{name}"] == sum(short)
-    assert got["below_im_now"] == 0, "everybody was accepted"
+    assert got["below_im_now"] == sum(m.has_obligations for m in before[::10]) == 12
+    assert got["newly_below_im"] == got["below_im_proposed"] - 12
     assert got["newly_below_im"] > got["newly_below_mm"] > 0
     assert got["im_change_bps"] > 0
     gaps = [int(r["equity_minus_mm_wad"]) for r in got["closest_to_liquidation"]]

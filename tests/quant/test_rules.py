@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from risk.quant import archetypes
 from risk.quant.errors import QuantError
+from risk.quant.pricing import black76
 from risk.quant.rolling_margin import Day
 from risk.quant.rules import collateral_weights, deribit, span
 from risk.quant.rules.collateral_weights import CollateralWeights
@@ -154,14 +157,40 @@ def test_derive_perp_by_hand(day: Day) -> None:
 
 
 def test_derive_long_option_loses_its_discount_too(day: Day) -> None:
-    """At most the value: the worst scenario keeps a rest, of which the static discount is off."""
+    """Worst: spot −20 %, or −15 % with volatility down; of what is left the discount is off."""
     call = int(np.flatnonzero(day.book.call & (day.book.owner == 0) & ~day.book.linear)[0])
     need = float(Derive().margin(day, one(day, call, 1e6))[0])
     value = float(day.book.mark[call]) * 1e6
     assert 0.5 * value < need < value
+    book, days = day.book, float(day.book.days[call])
+    sd = float(book.sd[call])
+    power = (30.0 / days) ** (0.3 if days <= 30 else 0.13)
+    rests = [
+        float(black76(0.80, book.strike[call], sd * (1.0 + 0.6 * power), True)),
+        float(black76(0.85, book.strike[call], sd * max(0.0, 1.0 - 0.3 * power), True)),
+    ]
+    discount = 0.95 * np.exp(-0.12 * days / 365.0)
+    assert need == pytest.approx(value - discount * min(rests) * 1e6)
     naked = float(Derive().margin(day, one(day, call, -1e6))[0])
     flat = float(Derive(option_percent=0.0).margin(day, one(day, call, -1e6))[0])
     assert naked - flat == pytest.approx(0.02e6)
+
+
+def test_a_long_option_covers_a_short_one_of_its_strike_only(day: Day) -> None:
+    """Two columns of one expiry get the same strike: 2 % of what stays naked."""
+    book = day.book
+    first, second = np.flatnonzero((book.owner == 0) & (book.expiry_index == 1))[:2]
+    strike = book.strike.copy()
+    strike[second] = strike[first]
+    same = replace(day, book=replace(book, strike=strike))
+    row = one(day, int(first), -1e6) + one(day, int(second), 0.4e6)
+
+    def contingency(market: Day) -> float:
+        need = Derive().margin(market, row) - Derive(option_percent=0.0).margin(market, row)
+        return float(need[0])
+
+    assert contingency(day) == pytest.approx(0.02e6)
+    assert contingency(same) == pytest.approx(0.02 * 0.6e6)
 
 
 def test_deribit_perp_by_hand(day: Day) -> None:

@@ -76,6 +76,9 @@ def calibrate(f: Factors, at: int, settings: Settings, tell: Tell = lambda _: No
 
     One BLAS thread: the matrices are small, and sums do not depend on the machine's cores.
     """
+    # before the limit: threads of a library that is loaded inside are not limited, and the first
+    # calibration of a process would differ from the later ones
+    import sklearn.cluster  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
