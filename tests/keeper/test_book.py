@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from risk.diff.plumbline import layout
 from risk.diff.plumbline.chain import Chain
 from risk.exact.state import Account
-from risk.keeper.book import Book, LensLoader
+from risk.keeper.book import Book, Lens, LensLoader
 from risk.keeper.errors import Divergence, StateError
 from risk.keeper.source import Unreachable
+from risk.keeper.types import Head
 from tests.keeper.book_ground import Ground, open_chain, shown
 
 pytestmark = pytest.mark.chain
@@ -111,7 +113,7 @@ def test_the_time_of_a_first_debt(ground: Ground) -> None:
     assert book.state.borrow_wad == 0
     who, f = d.users[0].address, chain.vault_functions
     lent = 10**d.spec.cash_decimals
-    chain.rpc.call("evm_increaseTime", 5)
+    later(chain, 5)
     for j, token in enumerate(d.tokens):  # some have a margin above their value
         account, spec = who << 8 | 2 + j, d.spec.collaterals[j]
         price = d.spec.underlyings[spec.underlying].price_wad
@@ -124,7 +126,7 @@ def test_the_time_of_a_first_debt(ground: Ground) -> None:
     assert shown(book.state, orders=False) == shown(ground.book("lens").state, orders=False)
     assert book.state.borrow_wad > 0
     for wait in (1, 86_400):
-        chain.rpc.call("evm_increaseTime", wait)
+        later(chain, wait)
         ground.deposit(0, account & 0xFF, 7)
         follow(book)
         assert shown(book.state, orders=False) == shown(ground.book("lens").state, orders=False)
@@ -261,6 +263,12 @@ def test_a_broken_feed_is_a_fact(ground: Ground) -> None:
 # ── divergence ───────────────────────────────────────────────────────────────────────────────────
 
 
+def later(chain: Chain, seconds: int) -> None:
+    """The next block's time; the clock of a ``Chain`` stands still in between."""
+    now = int(chain.rpc.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    chain.rpc.call("evm_setNextBlockTimestamp", now + seconds)
+
+
 def poke(ground: Ground, slot: int, change: int) -> None:
     """Change a word of the vault behind everybody's back, in a new block."""
     rpc = ground.chain.rpc
@@ -283,6 +291,33 @@ def test_an_account_that_differs_stops_with_both_values(ground: Ground) -> None:
     for part in (f"{number:#044x}", f"cash_wad is {cash} in the book", f"{cash + 1} on the chain"):
         assert part in str(caught.value)
     assert caught.value.exit_code == 10
+
+
+def test_a_difference_that_is_gone_when_asked_again_is_none(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node in the middle of a block answers with what the next one changes."""
+    book = ground.book()
+    number = max(book.state.accounts, key=lambda n: book.state.accounts[n].cash_wad)
+    lens, reads = book._lens, []
+
+    def torn(numbers: Sequence[int], block: Head) -> dict[int, Account]:
+        found = Lens.accounts(lens, numbers, block)
+        reads.append(len(numbers))
+        if len(reads) <= torn_reads:
+            found[number] = replace(found[number], cash_wad=found[number].cash_wad + 1)
+        return found
+
+    monkeypatch.setattr(lens, "accounts", torn)
+    pauses: list[float] = []
+    monkeypatch.setattr(book, "_pause", pauses.append)
+    torn_reads = 2
+    assert book.reconcile().accounts == len(book.state.accounts)
+    assert len(reads) == 3 and len(pauses) == 2
+    reads.clear()
+    torn_reads = 3
+    with pytest.raises(Divergence, match="cash_wad"):
+        book.reconcile()
 
 
 def test_a_sample_meets_every_account(ground: Ground) -> None:

@@ -9,8 +9,9 @@ the book stays where it is and the error is raised.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from risk.chain.abi import AbiError, Errors, functions
@@ -30,6 +31,8 @@ from risk.keeper.types import Head
 
 RING = 64
 FAR = 5_000
+LOOKS = 3  # times that a difference must be seen
+SECOND_LOOK_SECONDS = 0.4
 log = logging.getLogger("plumbline.keeper.book")
 
 
@@ -69,7 +72,8 @@ class Book:
     """See the module. ``start`` first.
 
     ``ring``: how many blocks can be taken back. ``loader`` starts the book, and starts it anew
-    after a deeper reorganisation. ``lens`` reads feeds and reconciles.
+    after a deeper reorganisation. ``lens`` reads feeds and reconciles. ``pause`` sleeps between two
+    looks at a difference.
     """
 
     def __init__(
@@ -83,7 +87,9 @@ class Book:
         *,
         ring: int = RING,
         seed: int = 0,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._pause = pause
         self._source, self._loader, self._lens = source, loader, lens
         self._vault, self._chain_id, self._ring = vault, chain_id, ring
         self._decoder = EventDecoder(abi)
@@ -228,17 +234,10 @@ class Book:
         """The world at ``head``; what could not be read is unknown."""
         return read_prices(self._lens, self.state, self.head, self._chain_id, self._vault)
 
-    def reconcile(self, sample: int | None = None, *, margins: int = 0) -> reconcile.Checked:
-        """Compare with the chain at ``head``: the market, ``sample`` accounts (None: all), and the
-        margins of ``margins`` of them. Raises ``Divergence`` with both values.
-        """
+    def _compare(self, chosen: Sequence[int], asked: Sequence[int]) -> reconcile.Checked:
         head, state = self.head, self.state
         words = reconcile.compare_market(self._lens, state, self.params_pointer, head)
-        chosen = (
-            sorted(state.accounts) if sample is None else self._rota.take(state.accounts, sample)
-        )
         reconcile.compare_accounts(state.accounts, self._lens.accounts(chosen, head), head)
-        asked = chosen[:margins]
         if asked:
             reconcile.compare_margins(
                 self._source,
@@ -251,6 +250,27 @@ class Book:
                 self._chain_id,
             )
         return reconcile.Checked(len(chosen), words, len(asked))
+
+    def reconcile(self, sample: int | None = None, *, margins: int = 0) -> reconcile.Checked:
+        """Compare with the chain at ``head``: the market, ``sample`` accounts (None: all), and the
+        margins of ``margins`` of them. Raises ``Divergence`` with both values.
+
+        A difference counts where it is still there when the same block is asked again: a node that
+        is taking a new block may answer of a block by its hash with what has changed since.
+        """
+        state = self.state
+        chosen = (
+            sorted(state.accounts) if sample is None else self._rota.take(state.accounts, sample)
+        )
+        for left in reversed(range(LOOKS)):
+            try:
+                return self._compare(chosen, chosen[:margins])
+            except Divergence as difference:
+                if not left:
+                    raise
+                log.warning("a difference, asked again", extra={"reason": str(difference)})
+                self._pause(SECOND_LOOK_SECONDS)
+        raise AssertionError("unreachable")
 
 
 def _plain(block: Block) -> Head:

@@ -17,7 +17,7 @@ from risk.exact.state import Bucket, Settlement, State
 from risk.keeper.book import facts
 from risk.keeper.book.ledger import Ledger
 from risk.keeper.book.lens import Lens
-from risk.keeper.source import Block, Source
+from risk.keeper.source import Block, LyingLogs, Source
 
 Abi = Sequence[Mapping[str, Any]]
 OWNER_SLOT = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF74873927  # Solady Ownable
@@ -105,7 +105,10 @@ class LensLoader:
         self._places = account_places(abi)
 
     def load(self, at: Block) -> Loaded:
-        """See ``Loader``."""
+        """See ``Loader``. ``LyingLogs`` where the accounts found do not hold the cash that the
+        vault has recorded: logs of a range cannot be checked otherwise, and an account that they
+        left out would never be looked at, by the scan or by a comparison.
+        """
         numbers = self.discover(at) if self._accounts is None else self._accounts
         state, pointer = self._market(at)
         held = self._lens.accounts(numbers, at)
@@ -113,6 +116,8 @@ class LensLoader:
         params = facts.read_params(self._source, pointer, None, at)
         state.params = params
         hash_ = 0 if params is None else int.from_bytes(keccak(params.blob), "big")
+        if self._accounts is None:
+            _require_all(state)
         log.info("book from lens", extra={"block": at.number, "accounts": len(state.accounts)})
         return Loaded(state, pointer, hash_)
 
@@ -151,6 +156,18 @@ class LensLoader:
         state.open_interest = {i: n for i, n in state.open_interest.items() if n}
         state.settlements = {k: s for k, s in state.settlements.items() if s != Settlement()}
         return state, words[layout.STATE_SLOT] & (1 << 160) - 1
+
+
+def _require_all(state: State) -> None:
+    """The vault's own identity (``Rebuilder.finish``): nobody with cash or debt is missing."""
+    cash = sum(a.cash_wad for a in state.accounts.values()) + state.insurance_wad
+    cash += state.interest_wad + sum(u.pnl_pool_wad for u in state.underlyings)
+    if cash != state.cash_held_wad:
+        raise LyingLogs(
+            "",
+            f"{len(state.accounts)} accounts were found, which account for {cash} of cash; the "
+            f"vault has recorded {state.cash_held_wad}: logs since its deployment are missing",
+        )
 
 
 def used(account: Any) -> bool:
