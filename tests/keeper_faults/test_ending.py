@@ -104,7 +104,12 @@ REFUSED: list[tuple[Prepare, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("prepare", "code", "named"), REFUSED, ids=lambda x: str(x)[:40])
+def shown(value: object) -> str:
+    """Part of a test's name, the same in every process."""
+    return str(getattr(value, "__name__", value))[:40]
+
+
+@pytest.mark.parametrize(("prepare", "code", "named"), REFUSED, ids=shown)
 def test_H64_refused(
     home: Home, scene: Scene, proxy: Proxy, prepare: Prepare, code: int, named: str
 ) -> None:
