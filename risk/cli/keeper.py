@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="The liquidation keeper: docs/keeper.md. A dry run unless --live is given.",
+    help="The liquidation keeper: docs/keeper.md. A dry run unless told otherwise (--live).",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -51,6 +51,16 @@ def load(
     looks: Annotated[
         int, typer.Option(min=0, help="Accounts a keeper looks at in a head; 0: all.")
     ] = 12,
+    spread_bps: Annotated[
+        int, typer.Option(min=0, help="How the keepers draw their order; 0: strictly by profit.")
+    ] = 10_000,
+    retry_blocks: Annotated[
+        int, typer.Option(min=0, help="Heads that an account rests after a lost race.")
+    ] = 3,
+    intents: Annotated[int, typer.Option(min=1, help="Transactions of a keeper a head.")] = 4,
+    pool: Annotated[
+        bool, typer.Option(help="The keepers see the pool: they ask the node's pending block.")
+    ] = False,
     baseline: Annotated[bool, typer.Option(help="Run the naive keepers too.")] = True,
     seed: Seed = 1,
     json: Json = None,
@@ -64,9 +74,14 @@ def load(
         from risk.keeper.measure.load import LoadPlan, load
         from risk.keeper.measure.racer import Means
 
-        plan = LoadPlan(
-            accounts, keepers, blocks, seed, start_hour, Means(looks=looks), baseline=baseline
+        means = Means(
+            looks=looks,
+            spread_bps=spread_bps,
+            retry_blocks=retry_blocks,
+            intents=intents,
+            pool=pool,
         )
+        plan = LoadPlan(accounts, keepers, blocks, seed, start_hour, means, baseline=baseline)
         report = {**load(plan, tell), "machine": machine()}
         write_json(json, report)
         stdout().print(load_table(report))
@@ -138,6 +153,9 @@ def load_table(report: dict[str, Any]) -> Table:
     for name in sorted({name for _, run in runs for name in run["failed_because"]}):
         counts = (f"{run['failed_because'].get(name, 0):,}" for _, run in runs)
         table.add_row(f"failed: {name}", *counts)
+    for name in sorted({name for _, run in runs for name in run["failed_by_rival"]}):
+        counts = (f"{run['failed_by_rival'].get(name, 0):,}" for _, run in runs)
+        table.add_row(f"failed, account taken: {name}", *counts)
     return table
 
 

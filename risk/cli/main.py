@@ -556,6 +556,52 @@ def replay(
 
 
 @app.command()
+def report(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes, one file.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Hourly prices (CSV, gzip or Parquet); none: generated.")
+    ] = None,
+    positions: Annotated[
+        Path | None, typer.Option(help="Book (CSV, Parquet, JSON); none: generated.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Deployment configuration: market, parameters in force, limits."),
+    ] = None,
+    rolling: Annotated[
+        Path | None, typer.Option(help="A history kept by `backtest --save` instead of a new one.")
+    ] = None,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=MOVE", help="As in `stress`; none: all=-0.2, vol=0.5."),
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=2, help="Of a new backtest.")] = None,
+    accounts: Annotated[int, typer.Option(min=1, help="Of the generated book.")] = 300,
+    date: Annotated[
+        str | None, typer.Option(metavar="DAY", help="Of the report, e.g. 2026-01-01.")
+    ] = None,
+    seed: Seed = 1,
+    json: Json = None,
+) -> None:
+    """One self-contained HTML page for a risk committee; generated data unless given."""
+    from risk.cli.report import ReportOptions, report_command
+
+    options = ReportOptions(
+        out=out,
+        data=data,
+        positions=positions,
+        config=config,
+        rolling=rolling,
+        what_if=tuple(what_if or ()),
+        days=days,
+        accounts=accounts,
+        date=date,
+        seed=seed,
+    )
+    raise typer.Exit(report_command(options, json))
+
+
+@app.command()
 def vectors(
     check: Annotated[
         Path | None, typer.Option(help="Check this file against model and chain.")

@@ -11,11 +11,13 @@ from risk.keeper.dispatch import Declined, Event, Verdict, What
 from risk.keeper.dispatch.slots import INTENT, Slot, Status
 from risk.keeper.errors import Transient
 from risk.keeper.ports import Bucket, Costs, Outcome, Passed, Sending, Simulating, Simulation, Sweep
+from risk.keeper.rest import Rests
 from risk.keeper.results import Results, classify
 from risk.keeper.store import Store
 from risk.keeper.types import Head, Intent, Way
 
 WAD = 10**18
+STUCK_BLOCKS = 4  # the dispatcher replaces what is too cheap at the next head, where it may
 log = logging.getLogger("plumbline.keeper.act")
 
 _REFUSED = {
@@ -40,7 +42,8 @@ def account_of(key: str) -> int | None:
 class Actions:
     """See the module. ``sender`` None: a dry run, nothing is signed.
 
-    ``results`` reads what a mined transaction has paid; ``slots`` gives the open nonces.
+    ``results`` reads what a mined transaction has paid; ``slots`` gives the open nonces; ``pool``
+    simulates in the node's pending block, None: nobody asks there.
     """
 
     def __init__(
@@ -52,15 +55,20 @@ class Actions:
         *,
         results: Results | None = None,
         slots: Callable[[], Sequence[Slot]] = tuple,
+        rests: Rests | None = None,
+        pool: Callable[[Intent], Simulation] | None = None,
     ) -> None:
         self._simulator, self._sender, self._store = simulator, sender, store
         self._counters, self._results, self._slots = counters, results, slots
+        self.rests, self._pool = rests or Rests(), pool
 
     # ── sending ──────────────────────────────────────────────────────────────────────────────────
 
-    def act(self, intent: Intent, head: Head, budget_wei: int) -> Passed | None:
-        """Simulates and submits one intent; why it got no transaction, None where it did (or, in a
-        dry run, would have).
+    def act(
+        self, intent: Intent, head: Head, budget_wei: int, *, contested: bool = False
+    ) -> Passed | None:
+        """Simulates and submits one intent; ``contested``: the pool is asked too. Says
+        why it got no transaction, None where it did (or, in a dry run, would have).
 
         Raises what ``Sending.submit`` does.
         """
@@ -73,6 +81,14 @@ class Actions:
             bucket = _REFUSED.get(found.outcome, Bucket.SIMULATION)
             note = f"{found.outcome.value}: {found.detail}" if found.detail else found.outcome.value
             return Passed(intent.account, bucket, note, intent.profit_wad)
+        if contested and self._pool is not None:
+            ahead = self._pool(intent)
+            if ahead.outcome is Outcome.TAKEN:
+                self._counters["left_to_the_pool_total"] += 1
+                self.rests.left(intent.account, head.number)
+                self._store.intent(intent, ahead, sending=False)
+                log.info("somebody is about to", extra=_shown(intent, ahead))
+                return Passed(intent.account, Bucket.OPEN, ahead.detail, intent.profit_wad)
         row = self._store.intent(intent, found, sending=self._sender is not None)
         if self._sender is None:
             self._counters["dry_run_intents_total"] += 1
@@ -122,6 +138,28 @@ class Actions:
                 },
             )
 
+    def _first(self, event: Event, account: int) -> bool:
+        """Whether somebody else took the account in the block in which ours failed."""
+        return self._results is not None and bool(self._results.rival(event, account))
+
+    def make_room(self, head: Head) -> None:
+        """Cancels the lowest open intent where no block has been able to hold it for
+        ``STUCK_BLOCKS`` and its budget allows no higher fee: everything behind it waits for that
+        nonce, and a cancellation needs so little gas that the same budget pays a far higher fee.
+        For the moment in which others wait. Raises what ``Sending.cancel`` does.
+        """
+        first = min((s for s in self._slots() if s.unmined), key=lambda s: s.nonce, default=None)
+        if self._sender is None or first is None or first.last.purpose != INTENT:
+            return
+        stuck = head.number - first.last.block >= STUCK_BLOCKS
+        if not stuck or first.last.fees.includable(head.base_fee_wei):
+            return
+        verdict = self._sender.cancel(first.key, head)
+        self._counters["cancel_asked_total"] += 1
+        why = verdict.declined.value if verdict.declined else ""
+        shown = {"key": first.key, "nonce": first.nonce, "declined": why}
+        log.warning("an open transaction is too cheap and blocks others", extra=shown)
+
     # ── what came of it ──────────────────────────────────────────────────────────────────────────
 
     def happened(self, event: Event, head: Head) -> None:
@@ -150,6 +188,9 @@ class Actions:
             # the state of its block is gone; what the call says now tells most of it
             now = self._simulator.check(sent.intent, head)
             result = "reverted_" + now.outcome.name.lower()
+            if self._first(event, sent.intent.account):
+                result = "lost_race"
+                self.rests.lost(sent.intent.account, head.number)
         self._counters[f"results_{result}_total"] += 1
         self._store.result(sent.id, result, actual)
         extra = {"key": event.key, "nonce": event.nonce, "result": result, "hash": event.hash}

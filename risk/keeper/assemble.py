@@ -34,6 +34,7 @@ from risk.keeper.keys import load_signer
 from risk.keeper.lock import Lock, default_folder
 from risk.keeper.loop import Loop, Parts, Settings
 from risk.keeper.planner import Planner, Terms
+from risk.keeper.rest import Rests
 from risk.keeper.results import ChainResults
 from risk.keeper.scan import Scanner
 from risk.keeper.show import About, Board
@@ -104,6 +105,7 @@ def terms_of(config: KeeperConfig) -> Terms:
             max_examined=p.max_examined_per_head,
             max_legs=p.max_legs,
             patience_seconds=p.patience_seconds,
+            spread_bps=p.spread_bps,
             block_seconds=config.chain.block_seconds,
         )
     except ValueError as error:
@@ -238,6 +240,9 @@ def assemble(
             stack.enter_context(
                 Lock(locks or default_folder(), config.chain.id, config.signer.address)
             )
+            # the folder above depends on user and environment (a service has its own); whoever
+            # shares the journal meets here
+            stack.enter_context(Lock(config.state.folder, config.chain.id, config.signer.address))
             signer = load_signer(source_of_key, config.signer.address, prompt=prompt)
         place = vault_place(config)
         # a damaged journal or database is told before the chain is asked for anything
@@ -318,7 +323,16 @@ def _keeper(
         balance=(lambda: balance(wire, address)) if dispatcher is not None else None,
         tip=lambda: tip(wire, _policy(config)),
     )
-    actions = Actions(simulator, dispatcher, store, board.counters, results=results, slots=slots)
+    actions = Actions(
+        simulator,
+        dispatcher,
+        store,
+        board.counters,
+        results=results,
+        slots=slots,
+        rests=Rests(config.profit.retry_blocks),
+        pool=simulator.pool if config.profit.ask_pool else None,
+    )
     loop = Loop(parts, settings_of(config), board, actions, stop=stop)
     return Keeper(config, loop, board, ground, dispatcher)
 

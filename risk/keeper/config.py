@@ -24,7 +24,7 @@ from risk.keeper.dispatch import DispatchPolicy, FeePolicy
 from risk.keeper.errors import ConfigError, KeyError_
 from risk.keeper.keys import KeySource
 from risk.keeper.source import HeadRule
-from risk.keeper.source.http import masked
+from risk.keeper.source.http import masked, secret_parts
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -163,6 +163,9 @@ class Profit(Section):
     max_examined_per_head: Annotated[int, Whole(1, 100_000)] = 64  # accounts looked at closely
     max_legs: Annotated[int, Whole(0, 128)] = 6  # of one liquidation by legs; 0: slices only
     patience_seconds: Annotated[int, Whole(0, 86_400)] = 0  # wait while the reward grows
+    spread_bps: Annotated[int, Whole(0, 100_000)] = 10_000  # order drawn by profit; 0: strict
+    retry_blocks: Annotated[int, Whole(0, 1_000)] = 3  # rest of an account after a lost race
+    ask_pool: bool = False  # simulate in the node's pending block too
 
 
 class Fees(Section):
@@ -259,14 +262,7 @@ class KeeperConfig(Section):
         urls += [self.relay.url.get_secret_value()] if self.relay else []
         hook = self.monitor.webhook_url
         urls += [hook.get_secret_value()] if hook else []
-        found: set[str] = set()
-        for url in urls:
-            if "://" not in url:
-                continue
-            parts = urlsplit(url)
-            tails = [parts.path.strip("/"), parts.query, parts.fragment]
-            found |= {tail for tail in tails if len(tail) >= 6}
-            found |= {p for p in re.split(r"[/?&=#]", "/".join(tails)) if len(p) >= 12}
+        found = {part for url in urls for part in secret_parts(url)}
         return sorted(found, key=lambda s: (-len(s), s))
 
     @property

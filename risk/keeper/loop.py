@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
@@ -27,13 +27,15 @@ from random import Random
 from risk.exact.state import State
 from risk.keeper.act import Actions, budget, merged, tick
 from risk.keeper.book import Advance, Prices
+from risk.keeper.dispatch import Declined
 from risk.keeper.dispatch.slots import Slot
-from risk.keeper.errors import BalanceTooLow, Divergence, KeeperError, Transient
+from risk.keeper.errors import BalanceTooLow, ConfigError, Divergence, KeeperError, Transient
 from risk.keeper.ports import (
     Bucket,
     Costs,
     Follower,
     HeadSource,
+    Passed,
     Planning,
     Scanning,
     Sending,
@@ -47,16 +49,22 @@ from risk.keeper.types import Head, Way
 
 WAD = 10**18
 FAULTS = 5
+PATIENCE = 3  # refusals in a row, while others wait for their place
+LONGEST_REST = 8  # blocks
+CANCEL_GAS = 42_000  # what freeing a nonce may cost, twice a transfer: less waiting is not worth it
 NEXT_BASE = (9, 8)  # EIP-1559: a base fee rises by at most one eighth a block
 log = logging.getLogger("plumbline.keeper.loop")
 
 
 class Turned(Enum):
-    """Outcome of a turn: finished; no new head; to be done again, because something was missing."""
+    """Outcome of a turn: finished; no new head; to be done again, because something was missing,
+    or only because a simulation had no answer.
+    """
 
     DONE = "done"
     IDLE = "idle"
     AGAIN = "again"
+    MISSED = "missed"
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,17 @@ class Parts:
     tip: Callable[[], int] | None = None
 
 
+@dataclass
+class _Refused:
+    """Simulations of an account that refused one after the other while others waited: how many,
+    the last head of them, and the head from which it is planned for again.
+    """
+
+    count: int = 0
+    at: int = 0
+    until: int = 0
+
+
 class Loop:
     """See the module. ``stop`` may be called from a signal handler or another thread."""
 
@@ -116,8 +135,10 @@ class Loop:
         self._clock, self._rng = clock, rng or Random()
         self._started = False  # the book is
         self._done = ""  # hash of the head that a turn was finished for
+        self._missed = False  # a simulation at the head had no answer: ask once more
         self._blind = False  # something at the head could not be read: look at it once more
         self._pending: Advance | None = None  # what the scanner has not seen yet
+        self._refused: dict[int, _Refused] = {}
         self._last_head = 0.0
         self._failures = 0
         self._faults = 0
@@ -162,6 +183,11 @@ class Loop:
         except Transient as error:
             self._failed(error)
             return False
+        except KeeperError:
+            raise
+        except Exception as error:
+            self._fault(error)
+            turned = Turned.AGAIN
         self._failures = self._failures + 1 if turned is Turned.AGAIN else 0
         return turned is Turned.DONE
 
@@ -211,8 +237,11 @@ class Loop:
             return Turned.AGAIN
         self._take_care(turn)
         self._board.turn(turn, self._p.book.state, self._clock() - began)
+        self._faults = 0
         if turn.suspended or self._blind:
             return Turned.AGAIN
+        if self._missed:
+            return Turned.MISSED
         self._done = head.hash
         self._board.counters["heads_total"] += 1
         return Turned.DONE
@@ -246,6 +275,7 @@ class Loop:
         if not self._started:
             step = book.start(head, behind=self._s.behind_blocks)
             self._started = True
+            self._require_native()
         else:
             step = book.advance(head)
         self._board.counters["blocks_applied_total"] += step.applied
@@ -253,12 +283,18 @@ class Loop:
         self._board.counters["rebuilds_total"] += int(step.rebuilt)
         self._pending = merged(self._pending, step)
 
+    def _require_native(self) -> None:
+        """The configured underlying must exist: asked now, and not in the first fall."""
+        u, count = self._s.native_underlying, len(self._p.book.state.underlyings)
+        if self._s.native_wad is None and u >= count:
+            raise ConfigError(f"[profit] native_underlying: {u}, the vault has {count} underlyings")
+
     def _judge(self, turn: Turn) -> None:
         """Scan, plan, act. An unexpected exception leaves ``turn.sweep`` None."""
         book, head = self._p.book, turn.head
         assert self._pending is not None
         prices = book.prices()
-        self._blind = bool(prices.unknown)
+        self._blind, self._missed = bool(prices.unknown), False
         try:
             sweep = self._p.scanner.scan(book.state, prices, head, self._pending)
         except KeeperError:
@@ -269,6 +305,10 @@ class Loop:
             self._fault(error)
             return
         self._pending = None
+        if sweep.failed:
+            # everybody is unknown, at every head to come perhaps: that must not look like health
+            self._fault(KeeperError(sweep.failed))
+            return
         try:
             self._plan_and_act(turn, sweep, prices)
         except KeeperError:
@@ -277,7 +317,6 @@ class Loop:
             self._fault(error)
             return
         turn.sweep = sweep
-        self._faults = 0
 
     def _fault(self, error: Exception) -> None:
         """A defect of ours: told loudly, survived a few times."""
@@ -297,30 +336,81 @@ class Loop:
         if costs is None:
             turn.suspended = turn.suspended or "the price of the native token is unknown"
             return
-        plan = p.planner.plan(p.book.state, prices, sweep, costs, self._open(sweep))
-        turn.passed = {item.account: item for item in plan.passed}
+        refused, lost = self._resting(sweep, head), self._lost(sweep, head)
+        resting = {**lost, **refused}
+        plan = p.planner.plan(
+            p.book.state, prices, _without(sweep, resting), costs, self._open(sweep)
+        )
+        if lost and not plan.intents and not turn.suspended:  # nothing else is left
+            resting = refused
+            plan = p.planner.plan(
+                p.book.state, prices, _without(sweep, resting), costs, self._open(sweep)
+            )
+        turn.passed = {item.account: item for item in (*resting.values(), *plan.passed)}
+        contended = any(item.bucket is Bucket.LATER for item in plan.passed)
         turn.intents = len(plan.intents)
         if turn.suspended:
             return
+        waiting = 0  # the best profit that waits for a nonce
         for intent in plan.intents:
             if self.stopping:
                 break
             try:
-                why = self._actions.act(intent, head, budget(intent, costs))
+                contested = self._actions.rests.trusts(intent.account, sweep.unhealthy, head.number)
+                why = self._actions.act(intent, head, budget(intent, costs), contested=contested)
             except (
                 Transient
             ) as error:  # what was signed is in the journal: the next tick sees to it
                 self._suspend(turn, f"sending: {error}", error)
                 return
+            self._note(intent.account, why if contended else None, head)
             if why is not None:
-                self._blind = self._blind or why.bucket is Bucket.UNKNOWN
+                # one account alone must not make the pauses of all grow
+                self._missed = self._missed or why.bucket is Bucket.UNKNOWN
                 turn.passed[why.account] = why
+                if why.note == Declined.WINDOW_FULL.value:
+                    waiting = max(waiting, intent.profit_wad)
         if not self.stopping:
-            self._take_back(turn, sweep)
+            self._take_back(turn, sweep, waiting > costs.of(CANCEL_GAS))
 
-    def _take_back(self, turn: Turn, sweep: Sweep) -> None:
+    def _resting(self, sweep: Sweep, head: Head) -> dict[int, Passed]:
+        """Accounts that are left out of the plan for a while, so that what the model would do and
+        the chain refuses does not hold the places of everybody else for ever.
+        """
+        self._refused = {a: r for a, r in self._refused.items() if a in sweep.unhealthy}
+        return {
+            a: Passed(a, Bucket.LATER, f"refused {r.count} times, again at block {r.until}")
+            for a, r in self._refused.items()
+            if r.at <= head.number < r.until
+        }
+
+    def _lost(self, sweep: Sweep, head: Head) -> dict[int, Passed]:
+        """Accounts that rest because somebody else was first (``rest.py``)."""
+        resting = self._actions.rests.resting(sweep.unhealthy, head.number)
+        return {
+            a: Passed(a, Bucket.LATER, f"somebody else was first, again at block {n}")
+            for a, n in resting.items()
+        }
+
+    def _note(self, account: int, why: Passed | None, head: Head) -> None:
+        """Counts a refusal of the chain, once a head. No answer and our own limits are none."""
+        if why is None or why.bucket in (Bucket.UNKNOWN, Bucket.OPEN, Bucket.UNPROFITABLE):
+            if why is None:
+                self._refused.pop(account, None)
+            return
+        found = self._refused.setdefault(account, _Refused())
+        if found.count and found.at == head.number:
+            return
+        found.count, found.at = found.count + 1, head.number
+        if found.count >= PATIENCE:
+            blocks = min(LONGEST_REST, 2 ** (found.count - PATIENCE))
+            found.until = head.number + 1 + blocks
+
+    def _take_back(self, turn: Turn, sweep: Sweep, crowded: bool) -> None:
         try:
             self._actions.take_back(sweep, turn.head)
+            if crowded:
+                self._actions.make_room(turn.head)
         except Transient as error:
             self._suspend(turn, f"cancelling: {error}", error)
 
@@ -381,6 +471,9 @@ class Loop:
         except Divergence:
             self._board.counters["divergences_total"] += 1
             raise
+        except Exception:
+            self._marks.pop("full" if full else "reconcile", None)  # it was not compared
+            raise
         turn.reconciled = head.number
         self._board.counters["reconciliations_total"] += 1
         log.info("reconciled", extra={"block": head.number, "checked": str(checked), "full": full})
@@ -394,6 +487,11 @@ class Loop:
             return False
         self._marks[what] = head.number
         return True
+
+
+def _without(sweep: Sweep, resting: Container[int]) -> Sweep:
+    rest = {a: r for a, r in sweep.unhealthy.items() if a not in resting}
+    return sweep if len(rest) == len(sweep.unhealthy) else replace(sweep, unhealthy=rest)
 
 
 def _plain(block: Block) -> Head:

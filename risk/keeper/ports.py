@@ -27,6 +27,7 @@ class Sweep:
     """Outcome of a scan at ``head``: every account below its limits or unknown, and those in the
     warning zone (MM <= E < IM). Healthy accounts are only counted; ``fresh`` is how many accounts
     were judged anew, the others kept their verdict because nothing they depend on changed.
+    ``failed``: why the scan itself failed, which is a defect; everybody is unknown then.
     """
 
     head: Head
@@ -35,6 +36,7 @@ class Sweep:
     warned: Mapping[int, Reading]
     accounts: int
     fresh: int
+    failed: str = ""
 
 
 class Scanning(Protocol):

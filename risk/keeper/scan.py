@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 
+from risk.exact.errors import ModelRevert
 from risk.exact.state import Account, State
 from risk.keeper.book import Advance, Prices
 from risk.keeper.health import HealthBook, Market, blind, judge, refresh, underlyings_of
@@ -44,7 +45,9 @@ class Scanner:
     # ── one head ─────────────────────────────────────────────────────────────────────────────────
 
     def scan(self, state: State, prices: Prices, head: Head, advance: Advance) -> Sweep:
-        """Never raises: an error makes everybody unknown, with the last values."""
+        """Never raises: an error makes everybody unknown, with the last values, and stands in
+        ``Sweep.failed``.
+        """
         try:
             return self._scan(state, prices, head, advance)
         except Exception as error:
@@ -55,7 +58,10 @@ class Scanner:
                 self.health.unsure(blind(a, why), head.timestamp) for a in sorted(state.accounts)
             ]
             self.health.keep(r.account for r in lost)
-            return Sweep(head, {}, {r.account: r for r in lost}, {}, len(lost), 0)
+            # a vault that has no parameters yet is no defect
+            closed = isinstance(error, ModelRevert) and error.name == "RiskParamsMissing"
+            unknown = {r.account: r for r in lost}
+            return Sweep(head, {}, unknown, {}, len(lost), 0, "" if closed else why)
 
     def _scan(self, state: State, prices: Prices, head: Head, advance: Advance) -> Sweep:
         market = refresh(state, prices, head)

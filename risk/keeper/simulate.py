@@ -77,15 +77,42 @@ class Simulator:
         except (SourceError, AbiError, ValueError, LookupError) as error:
             return Simulation(Outcome.UNAVAILABLE, detail=_short(error))
 
-    def _ask(self, intent: Intent, head: Head) -> Reply:
-        """The node's answer: data, or that it refuses."""
-        request = {
+    def pool(self, intent: Intent) -> Simulation:
+        """``TAKEN`` where the call fails for somebody else's sake in the node's pending block, with
+        what lies in its pool; ``OK`` where it does not, ``UNAVAILABLE`` where the node has none. A
+        node whose pending block leaves the pool out says what the head says. Never raises for the
+        chain's sake, and never says more than that: another refusal is ``OK`` here.
+        """
+
+        def work(member: Member) -> Reply:
+            asked = [("eth_call", [self._request(intent), "pending"])]
+            reply = self._source.pool.ask(member, asked)[0]
+            if reply.failure is not None and not isinstance(reply.failure, NodeRefused):
+                raise reply.failure
+            return reply
+
+        try:
+            reply = self._source.pool.run(work, only=self._source.agreeing or None)
+            if not isinstance(reply.failure, NodeRefused):
+                return Simulation(Outcome.OK)
+            found = self._refused(intent, reply.failure)
+        except (SourceError, AbiError, ValueError, LookupError) as error:
+            return Simulation(Outcome.UNAVAILABLE, detail=_short(error))
+        if found.outcome in (Outcome.TAKEN, Outcome.HEALTHY):
+            return Simulation(Outcome.TAKEN, detail=f"in the pool: {found.detail}"[:_MOST])
+        return Simulation(Outcome.OK)
+
+    def _request(self, intent: Intent) -> dict[str, str]:
+        return {
             "from": self._signer,
             "to": f"0x{intent.to:040x}",
             "data": to_hex(intent.data),
             "gas": hex(intent.gas_limit),
         }
-        plain: list[Any] = [request, {"blockHash": head.hash}]
+
+    def _ask(self, intent: Intent, head: Head) -> Reply:
+        """The node's answer: data, or that it refuses."""
+        plain: list[Any] = [self._request(intent), {"blockHash": head.hash}]
         later = {"time": hex(head.timestamp + (self._seconds or 0))}
 
         def work(member: Member) -> Reply:

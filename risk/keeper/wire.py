@@ -1,5 +1,8 @@
 """The dispatcher's wire over the keeper's own endpoints: strict, bounded in time, without secrets.
 
+Questions are answered by one endpoint; transactions go to all that may be asked, so that none can
+keep one to itself.
+
 Refusals of the node come out as ``RpcError``, everything else as ``TransportError`` ("nobody knows
 whether it arrived"), as ``risk.chain.rpc.Rpc`` does. Names of endpoints are masked.
 """
@@ -10,13 +13,15 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from risk.chain.rpc import Call, CallResult
+from risk.chain.keccak import keccak
+from risk.chain.rpc import Call, CallResult, from_hex, to_hex
 from risk.errors import RevertError, RpcError, TransportError
 from risk.keeper.source import Endpoint, NodeRefused, Policy, Pool, Source, SourceError
 from risk.keeper.source.endpoint import Reply, connect
 from risk.keeper.source.pool import Member
 
 Json = Any
+_SEND = "eth_sendRawTransaction"
 _REASON = re.compile(r"^\w+: (.*) \(code (-?\d+)\)$", re.DOTALL)
 
 
@@ -41,6 +46,10 @@ class PoolWire:
 
     def call(self, method: str, *params: Json) -> Json:
         """Result of one call. Raises ``RpcError`` or ``TransportError``."""
+        if method == _SEND:
+            members = self._members()
+            if len(members) > 1:
+                return self._everywhere(members, (method, list(params)))
         result = self._run([(method, list(params))])[0]
         if result.error is not None:
             raise result.error
@@ -53,6 +62,36 @@ class PoolWire:
     def close(self) -> None:
         """Releases the connections."""
         self._pool.close()
+
+    def _members(self) -> list[Member]:
+        """Who may be asked; who backs off only where all do."""
+        names = self._agreeing() if self._agreeing else None
+        members = [m for m in self._pool.members if not names or m.name in names]
+        ready = [m for m in self._pool.ready() if m in members]
+        return ready or members
+
+    def _everywhere(self, members: Sequence[Member], call: Call) -> Json:
+        """Hands one transaction to each of ``members``: the answer of one that took it, else what
+        the first refused it with. ``TransportError`` where nobody said anything.
+        """
+        mine = to_hex(keccak(from_hex(call[1][0])))
+        answer: CallResult | None = None
+        lost: SourceError | None = None
+        for member in members:
+            try:
+                found = _outcome(str(call[0]), self._pool.ask(member, [call])[0])
+            except SourceError as error:
+                self._pool.failed(member, error)
+                lost = error
+                continue
+            took = found.ok and str(found.value).lower() == mine
+            if took or answer is None:
+                answer = found
+        if answer is None:
+            raise TransportError(str(lost)) from None
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
 
     def _run(self, calls: Sequence[Call]) -> list[CallResult]:
         def work(member: Member) -> list[CallResult]:

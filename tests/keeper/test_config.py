@@ -151,3 +151,13 @@ def test_the_example_is_valid() -> None:
     config = load_config(EXAMPLE)
     assert config.dry_run and config.vault.record is not None
     assert config.dispatch_policy().chain_id == 31337
+
+
+def test_rivals_reach_the_planner() -> None:
+    from risk.keeper.assemble import terms_of
+
+    assert terms_of(parsed()).spread_bps == 10_000
+    assert terms_of(parsed(profit={"spread_bps": 0})).spread_bps == 0
+    assert (parsed().profit.retry_blocks, parsed().profit.ask_pool) == (3, False)
+    for field, value in (("spread_bps", 100_001), ("retry_blocks", -1), ("ask_pool", 1)):
+        assert f"[profit] {field}" in refusal(content(profit={field: value}))

@@ -66,10 +66,12 @@ class World_:
     live: list[Slot] = field(default_factory=list)
     advances: list[Advance] = field(default_factory=list)
     budgets: list[int] = field(default_factory=list)
+    planned: list[frozenset[int]] = field(default_factory=list)
     sent: list[Intent] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     wei: int = WAD
     paid: Paid | None = None
+    first: bool | None = None
     at: Block | None = None
     on_end: Any = None
     _state: State = field(default_factory=lambda: State(owner=0, cash_token=0, cash_decimals=6))
@@ -129,6 +131,7 @@ class World_:
     ) -> Plan:
         self.asked.append("plan")
         self.costs, self.open_keys = costs, open_keys
+        self.planned.append(frozenset(sweep.unhealthy))
         if self.plan_error is not None:
             raise self.plan_error
         return Plan(sweep.head, tuple(self.intents), (Passed(LOST, Bucket.UNKNOWN, "no price"),))
@@ -166,6 +169,9 @@ class World_:
     # results
     def of(self, event: Event, wanted: Intent) -> Paid | None:
         return self.paid
+
+    def rival(self, event: Event, account: int) -> bool | None:
+        return self.first
 
 
 class Seen:
@@ -559,6 +565,66 @@ def test_H63_mined_but_reverted(tmp_path: Path) -> None:
     made.loop._stop.clear()
     made.loop.run()
     assert made.counters["results_reverted_healthy_total"] == 1
+
+
+def lose(made: Bench, world: World_, number: int, others: list[Intent]) -> None:
+    """At head ``number`` it turns out that somebody else was first."""
+    world.heads = [block(number)]
+    world.events = [Event(What.REVERTED, intent().key, 4, "0xdd", number, 5)]
+    world.intents, world.asked = others, []
+    made.loop._stop.clear()
+    made.loop.run()
+
+
+@pytest.mark.parametrize("first", [True, False, None])
+def test_after_a_lost_race_the_account_rests(tmp_path: Path, first: bool | None) -> None:
+    world = World_(heads=[block(1)], unhealthy={VICTIM, FINE}, first=first)
+    made = ran(tmp_path, world)
+    lose(made, world, 2, [intent(FINE)])
+    lost = made.counters.get("results_lost_race_total", 0)
+    assert lost == int(first is True)
+    for number in (3, 4, 5):
+        world.heads = [block(number)]
+        made.loop._stop.clear()
+        made.loop.run()
+    both = frozenset({VICTIM, FINE})
+    rested = [frozenset({FINE})] * 3 if first else [both] * 3  # heads 2, 3, 4
+    assert world.planned == [both, *rested, both]
+    if first:
+        notes = [e.note for s, sweep in made.seen.all if sweep is not None for e in s.endangered]
+        assert "somebody else was first, again at block 5" in notes
+
+
+def test_it_does_not_rest_where_nothing_else_is_left(tmp_path: Path) -> None:
+    """Neither alone, nor where the others get no transaction."""
+    for case, others in enumerate([{VICTIM}, {VICTIM, FINE}]):
+        world = World_(heads=[block(1)], unhealthy=others, first=True)
+        made = ran(tmp_path / str(case), world)
+        lose(made, world, 2, [])
+        assert world.planned[1:] == [frozenset(others - {VICTIM}), frozenset(others)]
+
+
+def test_what_the_pool_takes_is_left_at_one_head(tmp_path: Path) -> None:
+    world = World_(heads=[block(1)])
+    made = bench(tmp_path, world)
+    made.loop._actions._pool = lambda _: Simulation(Outcome.TAKEN, detail="in the pool: x")
+    made.loop.run()
+    assert not world.sent and made.counters["left_to_the_pool_total"] == 1
+    shown = next(s for s, sweep in made.seen.all if sweep is not None)
+    assert shown.buckets["open"].count == 1
+    world.heads = [block(2)]
+    made.loop._stop.clear()
+    made.loop.run()
+    assert world.sent == [intent()]  # still there: nothing in a pool protects him
+
+
+@pytest.mark.parametrize("says", [Outcome.OK, Outcome.UNAVAILABLE])
+def test_a_pool_that_says_nothing_changes_nothing(tmp_path: Path, says: Outcome) -> None:
+    world = World_(heads=[block(1)])
+    made = bench(tmp_path, world)
+    made.loop._actions._pool = lambda _: Simulation(says)
+    made.loop.run()
+    assert world.sent == [intent()]
 
 
 @pytest.mark.parametrize(

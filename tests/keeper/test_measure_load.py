@@ -42,6 +42,12 @@ def test_keepers_race_on_a_small_town(tmp_path: Path) -> None:
         assert run["reconciled_accounts"] == 300 + 20 + 3  # book and chain agree at the end
         assert run["most_unknown_at_once"] == 0
         assert run["gas"] > run["gas_of_failed"] >= 0 and run["cost_ether"] > 0
+        # every failure has a reason and an answer to who had the account; none is left unnamed
+        for key in ("failed_because", "failed_by_rival"):
+            assert sum(run[key].values()) == run["transactions_failed"]
+        assert not {"no data", "execution reverted"} & set(run["failed_because"])
+    assert sum(ours["left_because"].values()) == ours["left"]
+    assert ours["counts"]["lost_races"] > 0 and ours["failed_by_rival"]["rival_same_block"] > 0
     assert ours["counts"]["sent"] >= ours["transactions_mined"]
     assert naive["accounts_a_block"] == int(12 * naive["accounts_a_second"])
     assert "blocks from unhealthy to liquidated" in done.output

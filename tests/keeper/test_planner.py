@@ -500,6 +500,7 @@ def test_the_book_is_only_read(m: ModelMarket) -> None:
         {"max_intents": 0},
         {"max_examined": 0},
         {"patience_seconds": -1},
+        {"spread_bps": -1},
     ],
 )
 def test_terms_out_of_range(wrong: dict[str, int]) -> None:

@@ -188,3 +188,33 @@ def test_the_next_endpoint_is_asked() -> None:
     broken.spoil = lambda _: b"["
     sim, _ = simulator(broken, good)
     assert sim.check(intent(), HEAD).payment_wad == 7
+
+
+# ── the pending block ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("says", "want"),
+    [
+        (returns(Way.SLICE, 1, 7), Outcome.OK),
+        (reverts("AccountHealthy", VICTIM, 5, 4), Outcome.TAKEN),
+        (reverts("LegInvalid", 7), Outcome.TAKEN),
+        # not for somebody else's sake: what the head says counts
+        (reverts("PaymentAboveLimit", 6, 5), Outcome.OK),
+        (reverts("InsufficientMargin", LIQUIDATOR, 1, 2), Outcome.OK),
+        ({"error": {"code": -32000, "message": "pending block is not available"}}, Outcome.OK),
+        ({"error": {"code": 3, "message": "execution reverted", "data": "0x"}}, Outcome.OK),
+        ({"result": 5}, Outcome.OK),
+    ],
+)
+def test_what_the_pool_holds(says: dict[str, Any], want: Outcome) -> None:
+    node = Node(says)
+    assert simulator(node)[0].pool(intent()).outcome is want
+    ((request, at),) = node.calls
+    assert at == "pending" and request["from"] == SIGNER
+
+
+def test_a_pool_that_nobody_can_ask() -> None:
+    broken = Node({"result": "0x"})
+    broken.spoil = lambda _: b"["
+    assert simulator(broken)[0].pool(intent()).outcome is Outcome.UNAVAILABLE

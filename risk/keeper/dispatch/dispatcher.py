@@ -54,6 +54,7 @@ class Dispatcher:
         self._events: list[Event] = []
         self._sender = Sender(wire, signer, journal, policy, relay, self._tell)
         self._resolved = False
+        self._used = 0  # nonces used as of the last tick
         self._first_used: dict[int, int] = {}  # nonce -> head at which its user was not found
 
     # ---------------------------------------------------------------- reading
@@ -80,6 +81,7 @@ class Dispatcher:
         for slot in self._watched(view):
             self._settle(slot, view)
         self._fill_gaps(view)
+        self._used = view.used
         # the first sending may raise: by then every nonce is known
         self._resolved = True
         for slot in self.slots:
@@ -108,6 +110,12 @@ class Dispatcher:
             return Verdict(Declined.UNRESOLVED)  # something was mined: `tick` first
         # the pool's count includes what the owner has sent by other means
         nonce = max(slots.next_nonce(), view.pending)
+        known = max(slots.next_nonce(), self._used)
+        if nonce - known > self._policy.max_gap:
+            raise Transient(
+                f"the node counts {view.used} transactions and {view.pending} with its pool, "
+                f"{known} are known: signing beyond them could leave a gap"
+            )
         to = to_checksum_address(f"0x{intent.to:040x}")
         budget = self._policy.fees.budget(budget_wei)
         reserved = sum(slot.last.worst_wei for slot in waiting)
@@ -258,7 +266,15 @@ class Dispatcher:
         """
         by_nonce = self._journal.slots.by_nonce
         waiting = [slot.nonce for slot in self.slots if slot.unmined]
-        for nonce in range(max(view.used, view.pending), max(waiting, default=0)):
+        first, end = max(view.used, view.pending), max(waiting, default=0)
+        known = sum(first <= nonce < end for nonce in by_nonce)
+        if end - first - known > self._policy.max_gap:
+            raise Transient(
+                f"{end - first - known} nonces between {first}, the node's count, and {end}, ours,"
+                " are nobody's: filling them would cost as many transactions. The node lies or"
+                " lags, or did when ours was signed: then see to nonces and journal by hand"
+            )
+        for nonce in range(first, end):
             if nonce in by_nonce:
                 continue
             gas, budget = self._policy.cancel_gas, self._policy.fees.budget_wei

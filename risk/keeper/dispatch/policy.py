@@ -26,6 +26,8 @@ class DispatchPolicy:
             this depth reopens closed nonces.
         search_blocks: blocks read, at most, to find who used a nonce where the node keeps no old
             state.
+        max_gap: nonces, at most, by which one answer of a node may run ahead of what is known, and
+            that are filled to close a gap; more is a lie, or a matter for the operator.
         relay_fallback: send publicly what the private relay refuses, or has not had mined within
             `relay_patience_blocks`. False: only ever through the relay.
     """
@@ -40,13 +42,16 @@ class DispatchPolicy:
     cancel_gas: int = 21_000
     retain_blocks: int = 256
     search_blocks: int = 512
+    max_gap: int = 16
     relay_fallback: bool = False
     relay_patience_blocks: int = 5
 
     def __post_init__(self) -> None:
         counts = (self.pipeline, self.bump_after_blocks, self.resend_after_blocks)
-        if min(*counts, self.max_attempts, self.search_blocks) < 1:
-            raise ValueError("pipeline, pauses, max_attempts and search_blocks must be positive")
+        if min(*counts, self.max_attempts, self.search_blocks, self.max_gap) < 1:
+            raise ValueError(
+                "pipeline, pauses, max_attempts, search_blocks and max_gap must be positive"
+            )
         if self.cancel_gas < 21_000 or self.relay_patience_blocks < 0:
             raise ValueError("cancel_gas below 21000, or relay_patience_blocks negative")
         if not 0 <= self.confirmations <= self.retain_blocks:

@@ -17,7 +17,7 @@ from risk.exact.math.wad_math import WAD
 from risk.exact.state import State
 from risk.keeper.book import Prices
 from risk.keeper.health import adopt, scratch, underlyings_of
-from risk.keeper.planner import legs, trial
+from risk.keeper.planner import draw, legs, trial
 from risk.keeper.planner.terms import Terms
 from risk.keeper.planner.trial import ANY_PAYMENT, Ground, Offer, Seen
 from risk.keeper.ports import Bucket, Costs, Passed, Plan, Sweep
@@ -55,6 +55,7 @@ class Planner:
         self._vault = vault if isinstance(vault, int) else int(vault, 16)
         self._functions = functions(abi)
         self._planned: dict[str, Offer] = {}  # what may be open, by key
+        self._looked: dict[int, int] = {}  # unhealthy accounts: head at which last looked at
 
     def plan(
         self, state: State, prices: Prices, sweep: Sweep, costs: Costs, open_keys: frozenset[str]
@@ -120,7 +121,10 @@ class Planner:
         busy = {int(key.split(":")[0], 16) for key in open_keys}
         passed = [Passed(a, Bucket.OPEN) for a in sweep.unhealthy if a in busy]
         waiting = [r for a, r in sweep.unhealthy.items() if a not in busy]
-        waiting.sort(key=lambda r: (-self._promise(ground, r), r.timestamp, r.account))
+        promised = {r.account: self._promise(ground, r) for r in waiting}
+        order = self._order(promised, sweep.head, "look")
+        waiting.sort(key=lambda r: (*order[r.account], r.timestamp, r.account))
+        waiting = self._chosen(waiting, sweep.head)
         offers = []
         for item in waiting[: self.terms.max_examined]:
             try:
@@ -129,8 +133,34 @@ class Planner:
                 passed.append(refused.passed)
         passed += [Passed(r.account, Bucket.LATER) for r in waiting[self.terms.max_examined :]]
         age = {r.account: r.timestamp for r in waiting}
-        offers.sort(key=lambda o: (-o.profit_wad, age[o.account], o.account))
+        order = self._order({o.account: o.profit_wad for o in offers}, sweep.head, "send")
+        offers.sort(key=lambda o: (*order[o.account], age[o.account], o.account))
         return offers, passed
+
+    def _order(self, weights: dict[int, int], head: Head, what: str) -> dict[int, tuple[int, int]]:
+        """Sort keys: by weight, or as the signer draws them at this head (``Terms.spread_bps``)."""
+        spread, signer = self.terms.spread_bps, self.terms.signer
+        if not spread:
+            return {a: (-w, 0) for a, w in weights.items()}
+        seeds = {a: draw.seed(signer, a, head.hash, what) for a in weights}
+        return {a: (-draw.score(w, spread, seeds[a]), -w) for a, w in weights.items()}
+
+    def _chosen(self, waiting: list[Reading], head: Head) -> list[Reading]:
+        """``waiting``, the best promise first, with those to be looked at now in front.
+
+        Half of them by promise; the others are those that nobody has looked at for longest. Else
+        accounts that promise much and can never be taken (too large, in grace, a loss) would keep
+        everybody behind them out of sight.
+        """
+        most = self.terms.max_examined
+        known = {r.account for r in waiting}
+        self._looked = {a: n for a, n in self._looked.items() if a in known}
+        if len(waiting) > most:
+            best, rest = waiting[: most // 2], waiting[most // 2 :]
+            rest.sort(key=lambda r: self._looked.get(r.account, -1))  # stable: then by promise
+            waiting = best + rest
+        self._looked.update({r.account: head.number for r in waiting[:most]})
+        return waiting
 
     def _promise(self, ground: Ground, item: Reading) -> int:
         """ρ·MM at the reading, without growth: an order, not a figure."""

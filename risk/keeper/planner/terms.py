@@ -20,6 +20,8 @@ class Terms:
     ``max_intents``: a head. ``max_examined``: accounts a head that are looked at closely.
     ``max_legs``: of one liquidation by legs; 0: slices only.
     ``patience_seconds``: how long after its grace an account may be left while the reward grows.
+    ``spread_bps``: 0: strictly by promise and profit; else an order drawn by signer and head
+    (``draw.py``), 10 000: with a probability proportional to profit; more: flatter.
     ``block_seconds``: from the head to the block that includes a transaction.
     """
 
@@ -32,6 +34,7 @@ class Terms:
     max_examined: int = 64
     max_legs: int = 6
     patience_seconds: int = 0
+    spread_bps: int = 0
     block_seconds: int = 12
     gas: GasTable = field(default_factory=GasTable)
 

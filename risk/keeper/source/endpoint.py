@@ -17,7 +17,7 @@ from risk.keeper.source.errors import (
     SourceError,
     Unreachable,
 )
-from risk.keeper.source.http import StrictHttp, masked
+from risk.keeper.source.http import StrictHttp, masked, secret_parts
 
 Json = Any
 
@@ -52,10 +52,15 @@ class Endpoint:
     """One provider. Not safe to share between threads.
 
     A connection that failed in the middle may hold the rest of an old answer: it is opened anew.
+    ``secrets`` are cut out of what the node says: some repeat the key of the address, and their
+    words go to log, database and page.
     """
 
-    def __init__(self, name: str, open_transport: Callable[[], Transport]) -> None:
+    def __init__(
+        self, name: str, open_transport: Callable[[], Transport], secrets: Sequence[str] = ()
+    ) -> None:
         self.name = name
+        self._secrets = tuple(secrets)
         self._open = open_transport
         self._transport: Transport | None = None
         self._next_id = 0
@@ -141,8 +146,8 @@ class Endpoint:
                 raise Malformed(self.name, f"{method}: neither result nor error")
             return Reply(answer["result"], None)
         if not isinstance(error, dict):
-            return Reply(None, NodeRefused(self.name, f"{method}: {str(error)[:200]}"))
-        text = str(error.get("message", ""))[:200]
+            return Reply(None, NodeRefused(self.name, f"{method}: {self._shown(error)}"))
+        text = self._shown(error.get("message", ""))
         code = error.get("code", 0)
         lower = text.lower()
         where = f"{method}: {text} (code {code})"
@@ -151,6 +156,13 @@ class Endpoint:
         if any(t in lower for t in _MISSING_TEXTS):
             return Reply(None, NotFound(self.name, where))
         return Reply(None, NodeRefused(self.name, where, _revert_data(error, lower)))
+
+    def _shown(self, said: object) -> str:
+        """The node's words, short; cut only where no part of a secret can be left over."""
+        text = str(said)
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text[:200]
 
 
 def _revert_data(error: dict[str, Json], message: str) -> bytes | None:
@@ -177,4 +189,4 @@ def connect(url: str, timeout: float) -> Endpoint:
     if "://" not in url:
         return Endpoint(url, lambda: IpcTransport(url, timeout))
     StrictHttp(url, timeout)  # refuses a bad address now
-    return Endpoint(masked(url), lambda: StrictHttp(url, timeout))
+    return Endpoint(masked(url), lambda: StrictHttp(url, timeout), secret_parts(url))

@@ -8,6 +8,7 @@ address into a message.
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -31,6 +32,22 @@ def masked(url: str) -> str:
     except ValueError:
         return "(unreadable address)"
     return f"{parts.scheme}://{parts.hostname or '?'}{port}"
+
+
+def secret_parts(url: str) -> list[str]:
+    """What of an address may be a credential, the longest first: what follows the host, whole and
+    in parts. None of it may be shown, also where a node repeats it.
+    """
+    if "://" not in url:
+        return []
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return []
+    tails = [parts.path.strip("/"), parts.query, parts.fragment]
+    found = {tail for tail in tails if len(tail) >= 6}
+    found |= {p for p in re.split(r"[/?&=#]", "/".join(tails)) if len(p) >= 12}
+    return sorted(found, key=lambda s: (-len(s), s))
 
 
 class StrictHttp(HttpTransport):

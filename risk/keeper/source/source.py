@@ -72,11 +72,15 @@ class Source:
         self._bloom, self._receipts, self._now = bloom, receipts, now
         self._highest = 0
         self._agreeing: frozenset[str] | None = None  # who named the last head
+        self._chain: int | None = None  # what `require_chain` asked for
+        self._right: set[str] = set()  # who has said since it last failed that it serves that
 
     def require_chain(self, chain_id: int) -> None:
         """``WrongChain`` where any endpoint that answers serves another chain; ``SourceError``
-        where none answers.
+        where none answers. Who does not answer is asked before any later head of it is believed.
         """
+        self._chain = chain_id
+        self._right.clear()
         answered = 0
         failure: SourceError | None = None
         for member in self.pool.members:
@@ -89,6 +93,7 @@ class Source:
                 continue
             if served != chain_id:
                 raise WrongChain(f"{member.name} serves chain {served}, expected {chain_id}")
+            self._right.add(member.name)
             answered += 1
         if not answered:
             raise failure or Unreachable("", "no endpoint")
@@ -135,17 +140,30 @@ class Source:
         found: list[tuple[Member, Block]] = []
         for member in self.pool.ready():
             try:
-                found.append((member, self._by_number(member, ["latest"])[0]))
+                found.append((member, self._newest(member)))
                 member.failures, member.not_before = 0, 0.0
             except SourceError as error:
                 self.pool.failed(member, error)
         if not found and self.rule.quorum == 1:
 
             def work(member: Member) -> tuple[Member, Block]:
-                return member, self._by_number(member, ["latest"])[0]
+                return member, self._newest(member)
 
             found.append(self.pool.run(work))
         return found
+
+    def _newest(self, member: Member) -> Block:
+        """The latest block of an endpoint; ``Disagreement`` where it serves another chain, which
+        is asked again after every failure: another node may have taken its place.
+        """
+        if self._chain is not None and (member.failures or member.name not in self._right):
+            self._right.discard(member.name)
+            reply = self.pool.ask(member, [("eth_chainId", [])])[0].get()
+            served = parse.quantity(member.name, reply)
+            if served != self._chain:
+                raise Disagreement(member.name, f"serves chain {served}, expected {self._chain}")
+            self._right.add(member.name)
+        return self._by_number(member, ["latest"])[0]
 
     def _require_fresh(self, head: Block) -> None:
         lag, age = self.rule.lag, self.rule.age
