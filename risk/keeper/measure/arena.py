@@ -9,13 +9,12 @@ that decides a race is each one's own (``racer.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
 from risk.chain.abi import Errors, functions
-from risk.chain.rpc import Json, Rpc, from_hex
+from risk.chain.rpc import Json, Rpc
 from risk.diff.plumbline.chain import address
 from risk.diff.plumbline.world import FIRST_FEED
 from risk.keeper.book import Advance, Book, Lens, LensLoader, Prices, lens_code
@@ -158,13 +157,6 @@ class Arena:
             "maxFeePerGas": hex(base_fee_wei + FEED_TIP_WEI),
             "maxPriorityFeePerGas": hex(FEED_TIP_WEI),
         }
-
-    def why(self, receipt: Mapping[str, Any]) -> str:
-        """Name of the error with which a mined transaction failed."""
-        options = {"tracer": "callTracer", "tracerConfig": {"onlyTopCall": True}}
-        trace = self.rpc.call("debug_traceTransaction", receipt["transactionHash"], options)
-        data = from_hex(trace.get("output") or "0x")
-        return self.errors.name(data) if data else str(trace.get("error", "no data"))
 
     def reorganise(self, depth: int) -> None:
         """The last ``depth`` blocks are replaced by as many others, without transactions."""

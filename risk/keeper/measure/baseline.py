@@ -56,12 +56,20 @@ def rate(arena: Arena, accounts: int) -> float:
 class Naive:
     """See the module."""
 
-    def __init__(self, number: int, seed: int, accounts_a_block: int, ether_wei: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        seed: int,
+        accounts_a_block: int,
+        ether_wei: int,
+        decided: dict[tuple[str, int], int] | None = None,
+    ) -> None:
         secret = keccak(f"plumbline naive keeper {seed} {number}".encode())
         self.address = int.from_bytes(secret[12:], "big")
         self.account = self.address << 8
         self.counts: Counter[str] = Counter()
         self._ether_wei = ether_wei
+        self._decided = {} if decided is None else decided
         self._left = self._a_block = max(1, accounts_a_block)
         self._at = Random(f"naive {seed} {number}").random()  # as a share until the first turn
         self._place = -1
@@ -94,7 +102,7 @@ class Naive:
                 self._place = (self._place + i + 1) % n
                 self._left -= i + 1
                 self.counts["looked"] += i + 1
-                self._liquidate(arena, account, base_fee_wei)
+                self._liquidate(arena, account, base_fee_wei, sweep.head.number)
                 return
         self._place = (self._place + steps) % n
         self._left -= steps
@@ -102,7 +110,7 @@ class Naive:
         if steps == n:
             self._left = 0  # once round: nobody is unhealthy
 
-    def _liquidate(self, arena: Arena, account: int, base_fee_wei: int) -> None:
+    def _liquidate(self, arena: Arena, account: int, base_fee_wei: int, head: int) -> None:
         data = arena.functions["liquidate"].encode(account, self.account, WAD, ANY_PAYMENT)
         transaction = {
             "from": address(self.address),
@@ -119,6 +127,7 @@ class Naive:
                     "eth_sendTransaction", {**transaction, "gas": hex(gas), "gasPrice": hex(price)}
                 )
             )
+            self._decided[address(self.address), self.counts["sent"]] = head
             self.counts["sent"] += 1
         except RpcError:
             self.counts["estimate_failed"] += 1

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final
 
 from risk.chain.events import EventDecoder
+from risk.chain.rpc import from_hex
 from risk.diff.plumbline.chain import address
 from risk.keeper.health import refresh
 from risk.keeper.measure import baseline, town
@@ -25,6 +26,7 @@ from risk.keeper.measure.arena import Arena, View
 from risk.keeper.measure.baseline import Naive
 from risk.keeper.measure.path import BLOCK_SECONDS, Tick, path
 from risk.keeper.measure.racer import Means, Racer
+from risk.keeper.measure.rivals import Rivals, fetch, reason
 from risk.keeper.measure.tally import WAD, Tally
 from risk.vector import exact
 from risk.vector.accounts import AccountBatch
@@ -36,9 +38,11 @@ RATE_SAMPLE: Final = 300
 NATIVE: Final = "ETH"
 FEED_TO_WAD: Final = 10**10
 TELL_EVERY: Final = 50
+PHASES: Final = ("mine", "follow", "tally", "turns")  # what a block's wall time is spent on
 EXPLAINED: Final = 2_000  # failed transactions whose reason is looked up
 
 Tell = Callable[[str], None]
+Decided = dict[tuple[str, int], int]  # (sender, nonce) -> head that it was decided at
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def load(plan: LoadPlan, tell: Tell) -> dict[str, Any]:
 
 
 def _race(plan: LoadPlan, ticks: list[Tick], tell: Tell) -> dict[str, Any]:
-    racers = [Racer(i, plan.seed, plan.means) for i in range(plan.keepers)]
+    decided: Decided = {}
+    racers = [Racer(i, plan.seed, plan.means, decided) for i in range(plan.keepers)]
     built = town.build(plan.seed, plan.accounts, plan.start)
     town.add_accounts(built, {r.account: plan.means.cash_wad for r in racers})
     senders = frozenset(address(r.address) for r in racers)
@@ -93,11 +98,12 @@ def _race(plan: LoadPlan, ticks: list[Tick], tell: Tell) -> dict[str, Any]:
                 for latency, i in order:
                     racers[i].turn(arena, view, latency, native_wad)
 
-            out = _run(arena, ticks, senders, turns, tell)
+            out = _run(arena, ticks, senders, turns, tell, decided)
             out["gain_cash"] = _gain(arena, [r.account for r in racers], plan.means.cash_wad)
         finally:
             for racer in racers:
                 racer.close()
+    out["left_because"] = _left([r.judged for r in racers], out.pop("left_accounts"))
     out["counts"] = dict(sorted(sum((r.counts for r in racers), Counter[str]()).items()))
     out["broke"] = sum(r.broke for r in racers)
     return out
@@ -112,7 +118,9 @@ def _naive(plan: LoadPlan, ticks: list[Tick], tell: Tell) -> dict[str, Any]:
         rate = baseline.rate(arena, min(plan.rate_sample, plan.accounts - 1))
         tell(f"naive: {rate:.0f} accounts/s through web3.py")
         each = int(rate * BLOCK_SECONDS)
-        naive = [Naive(i, plan.seed, each, plan.means.ether_wei) for i in range(plan.keepers)]
+        decided: Decided = {}
+        ether = plan.means.ether_wei
+        naive = [Naive(i, plan.seed, each, ether, decided) for i in range(plan.keepers)]
         for item in naive:
             item.enter(arena)
         order = list(arena.town.state.accounts)
@@ -122,8 +130,9 @@ def _naive(plan: LoadPlan, ticks: list[Tick], tell: Tell) -> dict[str, Any]:
             for item in naive:
                 item.turn(arena, view, mined, order)
 
-        out = _run(arena, ticks, senders, turns, tell)
+        out = _run(arena, ticks, senders, turns, tell, decided)
         out["gain_cash"] = _gain(arena, [n.account for n in naive], plan.means.cash_wad)
+    del out["left_accounts"]
     out["accounts_a_second"] = rate
     out["accounts_a_block"] = each
     out["counts"] = dict(sorted(sum((n.counts for n in naive), Counter[str]()).items()))
@@ -147,23 +156,34 @@ def _run(
     senders: frozenset[str],
     turns: Callable[[View, int, frozenset[str]], None],
     tell: Tell,
+    decided: Decided,
 ) -> dict[str, Any]:
     """The path from its first block to its last."""
     view = arena.start()
     tally = Tally(EventDecoder(arena.abi), arena.vault, senders, arena.book.state.insurance_wad)
     native = arena.town.names.index(NATIVE)
+    rivals = Rivals(EventDecoder(arena.abi), arena.vault, arena.functions)
     reasons: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
     began = time.monotonic()
     for i, tick in enumerate(ticks):
+        marks = [time.monotonic()]
         mined = arena.mine(tick)
+        marks.append(time.monotonic())
         view = arena.follow()
+        marks.append(time.monotonic())
         native_wad = arena.town.answer(native, arena.oracle.shown) * FEED_TO_WAD
         tally.block(view.head.number, mined.receipts, view.sweep, native_wad)
-        for receipt in mined.receipts:
-            failed = receipt["status"] != "0x1" and receipt["from"].lower() in senders
-            if failed and reasons.total() < EXPLAINED:
-                reasons[arena.why(receipt)] += 1
+        rivals.block(mined.receipts)
+        failed = [
+            r for r in mined.receipts if r["status"] != "0x1" and r["from"].lower() in senders
+        ]
+        _explain(arena, failed[: max(0, EXPLAINED - reasons.total())], rivals, reasons, decided)
+        marks.append(time.monotonic())
         turns(view, native_wad, frozenset(r["transactionHash"] for r in mined.receipts))
+        marks.append(time.monotonic())
+        for name, start, end in zip(PHASES, marks[:-1], marks[1:], strict=True):
+            spent[name] += round((end - start) * 1_000)
         if (i + 1) % TELL_EVERY == 0:
             tell(
                 f"block {i + 1} of {len(ticks)}: {len(view.sweep.unhealthy)} unhealthy, "
@@ -172,6 +192,35 @@ def _run(
     checked = arena.book.reconcile(None, margins=20)
     out = tally.result(view.head.number, arena.book.state.insurance_wad)
     out["failed_because"] = dict(reasons.most_common())
+    out["failed_by_rival"] = dict(rivals.classes.most_common())
+    out["wall_ms"] = dict(spent)
+    out["left_accounts"] = list(tally.since)
     out["reconciled_accounts"] = checked.accounts
     out["wall_seconds"] = round(time.monotonic() - began, 1)
     return out
+
+
+def _left(judged: list[dict[int, str]], accounts: list[int]) -> dict[str, int]:
+    """Why the accounts that are left were left: what most keepers said of each when they last
+    looked closely.
+    """
+    out: Counter[str] = Counter()
+    for account in accounts:
+        said = Counter(found[account] for found in judged if account in found)
+        out[said.most_common(1)[0][0] if said else "never looked at"] += 1
+    return dict(out.most_common())
+
+
+def _explain(
+    arena: Arena,
+    failed: list[dict[str, Any]],
+    rivals: Rivals,
+    reasons: Counter[str],
+    decided: Decided,
+) -> None:
+    """Counts, of each failed transaction, its error and who had the account."""
+    found = fetch(arena.rpc, failed)
+    for receipt, (sent, trace) in zip(failed, found, strict=True):
+        reasons[reason(trace, arena.errors.name)] += 1
+        head = decided[receipt["from"].lower(), int(sent["nonce"], 16)]
+        rivals.classes[rivals.classify(receipt, from_hex(sent["input"]), head)] += 1
