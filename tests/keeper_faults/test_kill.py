@@ -133,6 +133,6 @@ def test_H64_killed_at_random_points(built: Scene, zygote: Zygote, tmp_path: Pat
                 deaths += run.deaths
         number += 1
     print(f"{deaths.total()} deaths in {number} runs: {dict(deaths)}")
-    assert deaths.total() >= POINTS and set(deaths) & set(EVENTS) and deaths["from outside"]
-    if POINTS >= 100:
-        assert set(EVENTS) <= set(deaths)
+    assert deaths.total() >= POINTS and set(deaths) & set(EVENTS)
+    if POINTS >= 100:  # of a dozen, which kinds come is the scheduler's choice
+        assert {*EVENTS, "from outside"} <= set(deaths)
