@@ -67,10 +67,7 @@ def scan(
         int, typer.Option(min=0, help="How many the lens reads, row (c); 0: no rows (a) to (c).")
     ] = 50_000,
     seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
-    json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE."),
-    ] = None,
+    json: keeper_load.Json = None,
 ) -> None:
     """Scan a book of 16-instrument accounts: web3.py, Multicall3, lens, Python integers, exact
     engine, certified filter.
@@ -98,10 +95,7 @@ def risk(
         typer.Option(min=1, help="How many the plain way gets; none: as many as fit into memory."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
-    json: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE."),
-    ] = None,
+    json: keeper_load.Json = None,
 ) -> None:
     """VaR and ES of all accounts under all scenarios: tiles against matmul and np.quantile."""
     from risk.cli.bench_risk import risk_command

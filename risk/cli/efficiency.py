@@ -64,10 +64,8 @@ def _history(options: EfficiencyOptions) -> tuple[Rolling, dict[int, RiskParams]
             raise QuantError("--rolling has no parameters: add --no-isolated")
         return read(options.rolling), None
     from risk.quant.efficiency import parameters
-    from risk.quant.replay import load_libraries
 
     table = prices(options.data, options.assets, options.seed)
-    load_libraries()
     settings = Settings.quick(options.seed)
     plan = replace(Plan(seed=options.seed + 10), days=options.days, per_kind=options.per_kind)
     rolling = roll(table, settings, plan, tell)

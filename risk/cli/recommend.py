@@ -96,7 +96,7 @@ def _in_force(options: RecommendOptions, f: Factors, settings: Settings) -> InFo
     """An earlier recommendation, a deployment's configuration, or a fresh calibration."""
     from risk.quant.errors import QuantError
     from risk.quant.recommend import InForce, start
-    from risk.quant.replay import in_force, load_libraries
+    from risk.quant.replay import in_force
     from risk.quant.scenarios import factors
 
     if options.previous is not None:
@@ -114,7 +114,6 @@ def _in_force(options: RecommendOptions, f: Factors, settings: Settings) -> InFo
         scale = factors.Scale(factors.price_scale(f, then), tau)
         return InForce(quantise(load_config(options.config)), scale)
     tell(f"nothing in force: calibrating as of {options.since_days} days ago")
-    load_libraries()
     return start(f, then, settings)
 
 

@@ -81,7 +81,7 @@ class Position:
 def read_positions(path: Path | str) -> tuple[Position, ...]:
     """Rows of a `.csv`, `.csv.gz`, `.parquet` or `.json` file, checked one by one."""
     file = Path(path)
-    header, records, first = _table(file)
+    header, records, first = table_of(file)
     for name in REQUIRED:
         if name not in header:
             raise DataError(
@@ -193,7 +193,7 @@ def decimal_text(value: int, digits: int = 18) -> str:
     return f"{'-' if value < 0 else ''}{whole}{'.' + tail if tail else ''}"
 
 
-def _table(file: Path) -> tuple[list[str], list[list[Any]], int]:
+def table_of(file: Path) -> tuple[list[str], list[list[Any]], int]:
     """Header, cells (strings, or what Parquet and JSON have), row number of the first record."""
     if not file.name.lower().endswith(".json"):
         from risk.quant.data import _load

@@ -26,7 +26,6 @@ from risk.exact.params.risk_params import RiskParams
 from risk.quant.backtest import coverage, kupiec
 from risk.quant.data import PriceTable
 from risk.quant.errors import QuantError
-from risk.quant.replay import load_libraries
 from risk.quant.rolling_margin import NOTIONAL_USD, Rolling
 from risk.quant.rules.collateral_weights import CollateralWeights
 from risk.quant.rules.common import Rule
@@ -70,7 +69,6 @@ def parameters(
     Refits the shapes, which takes the greater part of a `roll`.
     """
     f = factors.build(table)
-    load_libraries()
     shapes: ScenarioSet | None = None
     scale: Scale | None = None
     out: dict[int, RiskParams] = {}

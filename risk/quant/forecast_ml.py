@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from risk.quant.backtest import kupiec
 from risk.quant.data import HOUR, PriceTable
 from risk.quant.errors import FitError, QuantError
+from risk.quant.threads import one_thread
 from risk.quant.var import check_alpha
 from risk.quant.volatility import ewma_variance
 
@@ -167,7 +168,6 @@ def _fit(x: Floats, y: Floats, settings: Settings) -> Callable[[Floats], Floats]
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
 
     if settings.model == "ridge":
         model: Any = make_pipeline(StandardScaler(), Ridge(alpha=10.0))
@@ -183,12 +183,12 @@ def _fit(x: Floats, y: Floats, settings: Settings) -> Callable[[Floats], Floats]
         )
     else:
         raise QuantError(f"unknown model {settings.model!r}; there are ridge and boosting")
-    with threadpool_limits(1), warnings.catch_warnings():
+    with one_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(x, y)
 
     def predict(rows: Floats) -> Floats:
-        with threadpool_limits(1):
+        with one_thread():
             return np.asarray(model.predict(rows), dtype=np.float64)
 
     return predict

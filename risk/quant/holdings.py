@@ -18,7 +18,6 @@ one or a cell that makes no sense is a `DataError` with file, row and column.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -164,8 +163,10 @@ def read_holdings(
 ) -> tuple[Holding, ...]:
     """Positions on `assets` as they stand at Unix time `time`; nothing is repaired. `account` picks
     one from a file that names accounts."""
+    from risk.quant.book_data import table_of
+
     file = Path(path)
-    header, records, first = _table(file)
+    header, records, first = table_of(file)
     if "account" in header:
         return _of_accounts(file, assets, time, account)
     if account is not None:
@@ -214,28 +215,6 @@ def _of_accounts(
 def _past(time: int) -> str:
     seen = datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%MZ")
     return f"lies before the last price ({seen})"
-
-
-def _table(file: Path) -> tuple[list[str], list[list[Any]], int]:
-    """Header, cells, and the row number of the first record."""
-    if not file.name.lower().endswith(".json"):
-        from risk.quant.data import _load
-
-        frame, first = _load(file)
-        return list(frame.columns), [list(row) for row in frame.rows()], first
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(file, f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(file, f"is not JSON: {error}") from error
-    rows = rows.get("positions") if isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(file, "is not a list of positions")
-    if not rows:
-        raise DataError(file, "the book is empty: no position")
-    header = list(dict.fromkeys(str(key) for row in rows for key in row))
-    return header, [[row.get(name) for name in header] for row in rows], 1
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from risk.quant.scenarios.calibrate import Settings
 from risk.quant.scenarios.exact import Policy
 from risk.quant.scenarios.factors import Factors, Scale
 from risk.quant.scenarios.fit import Plan
+from risk.quant.threads import one_thread
 
 Tell = Callable[[str], None]
 
@@ -141,11 +142,8 @@ def make(request: Request, table: PriceTable, tell: Tell = lambda _: None) -> di
 
 
 def _outcome(request: Request, table: PriceTable, tell: Tell) -> dict[str, Any]:
-    from threadpoolctl import threadpool_limits
-
-    load_libraries()
     f = factors.build(table)
-    with threadpool_limits(1):  # sums do not depend on the machine's cores
+    with one_thread():
         return recommend(
             f,
             row_at(f, request.at),
@@ -156,12 +154,6 @@ def _outcome(request: Request, table: PriceTable, tell: Tell) -> dict[str, Any]:
             request.book,
             tell,
         )
-
-
-def load_libraries() -> None:
-    """Before a calibration that is to be repeated: a limit of threads binds only libraries that are
-    loaded, and k-means with one thread or two ends in other last digits."""
-    import sklearn.cluster  # noqa: F401
 
 
 def row_at(f: Factors, time: int) -> int:

@@ -32,7 +32,6 @@ from risk.quant.efficiency import (
     worse,
 )
 from risk.quant.errors import QuantError
-from risk.quant.replay import load_libraries
 from risk.quant.rolling_margin import NOTIONAL_USD, Day, Rolling, roll
 from risk.quant.rules.collateral_weights import CollateralWeights
 from risk.quant.rules.cross import Cross
@@ -61,7 +60,6 @@ def pair(market: PriceTable) -> PriceTable:
 
 @pytest.fixture(scope="module")
 def rolling(pair: PriceTable) -> Rolling:
-    load_libraries()
     return roll(pair, SETTINGS, PLAN)
 
 
@@ -241,7 +239,6 @@ def test_command_rolls_generated_prices(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.skipif(CAMPAIGN not in os.environ, reason=f"set {CAMPAIGN} for the whole history")
 def test_real_days_say_what_the_document_says(crypto_file: Path) -> None:
     """docs/efficiency.md §2 and §3, on the days that contain 10-Oct-2025."""
-    load_libraries()
     rolling = roll(read_prices(crypto_file))
     october = calendar.timegm((2025, 10, 10, 8, 0, 0))
     assert october in rolling.dates.tolist()

@@ -20,7 +20,6 @@ from risk.quant.data import PriceTable
 from risk.quant.errors import QuantError
 from risk.quant.recommend import Governor, InForce
 from risk.quant.recommend_effect import BookSize, effect, fill_book
-from risk.quant.replay import load_libraries
 from risk.quant.scenarios import exact, factors
 from risk.quant.scenarios.book import make_book
 from risk.quant.scenarios.calibrate import Settings, calibrate
@@ -52,7 +51,6 @@ def at(pair: Factors) -> int:
 
 @pytest.fixture(scope="module")
 def now(pair: Factors, at: int) -> InForce:
-    load_libraries()
     return rec.start(pair, at - 30 * 24, SETTINGS)
 
 

@@ -35,7 +35,6 @@ def prices(market: PriceTable, tmp_path_factory: pytest.TempPathFactory) -> Path
 def request_of(prices: Path, market: PriceTable) -> Callable[[str], Request]:
     source = Source(market.assets[:2], str(prices))
     f = factors.build(source.table())
-    replay.load_libraries()
     now = start(f, len(f.times) - 1 - 30 * 24, SETTINGS)
 
     def build(route: str) -> Request:
@@ -108,12 +107,10 @@ def test_another_process_makes_the_same(files: dict[str, Path], tmp_path: Path) 
 FIRST_AND_SECOND = """
 from risk.quant.data import PriceTable
 from risk.quant.generate import generate
-from risk.quant.replay import load_libraries
 from risk.quant.scenarios import factors
 from risk.quant.scenarios.calibrate import Settings, calibrate
 from risk.quant.scenarios.fit import Plan
 
-load_libraries()
 plan = Plan(iterations=5, rounds=1, seed=3)
 settings = Settings(plan, training=3000, linear=200, validation=100, adversaries=0)
 g = generate(7, 4000)
@@ -124,7 +121,9 @@ for _ in range(2):
 
 
 def test_the_first_calibration_of_a_process_is_as_the_second() -> None:
-    """Without `load_libraries` k-means of the first has all cores, and other last digits."""
+    """Were the library loaded inside the limit, k-means of the first would have all cores, and
+    other last digits (`threads.one_thread`).
+    """
     done = subprocess.run(
         [sys.executable, "-c", FIRST_AND_SECOND],
         cwd=project_root(),

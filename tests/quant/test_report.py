@@ -22,7 +22,7 @@ from risk.chain.node import project_root
 from risk.cli.main import app
 from risk.quant.data import write_prices
 from risk.quant.generate import generate
-from risk.quant.replay import Source, load_libraries
+from risk.quant.replay import Source
 from risk.quant.report.figures import embedded
 from risk.quant.report.render import MOST_BYTES, render
 from risk.quant.report.summary import TITLES, money, percent, summary
@@ -63,7 +63,6 @@ def call(*arguments: str | Path) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short history of margins, kept as `backtest --save` does."""
-    load_libraries()
     table = Source(tuple(NAMES.split(",")), None, 1, 24 * 540).table().rows(0, 24 * 220)
     file = tmp_path_factory.mktemp("history") / "history.npz"
     roll(table, SETTINGS, Plan(train_days=120, days=4, per_kind=2)).write(file)

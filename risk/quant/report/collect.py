@@ -22,13 +22,14 @@ from risk.quant import book_var, correlation, efficiency, stress_tests, volatili
 from risk.quant.clearing import disclose
 from risk.quant.errors import QuantError
 from risk.quant.exposures import measure_exposures
-from risk.quant.replay import hashes, load_libraries, make
+from risk.quant.replay import hashes, make
 from risk.quant.report.inputs import Inputs, as_portfolio, plain
 from risk.quant.report.summary import summary
 from risk.quant.rolling_margin import Rolling, roll
 from risk.quant.scenarios import factors
 from risk.quant.scenarios.calibrate import Settings
 from risk.quant.scenarios.rolling import Rolling as Plan
+from risk.quant.threads import one_thread
 from risk.quant.whatif import (
     Effect,
     Measure,
@@ -51,10 +52,7 @@ PERIODS_PER_YEAR: Final = 365
 
 def collect(inputs: Inputs, tell: Tell = lambda _: None) -> dict[str, Any]:
     """The whole value; the same inputs give the same value, whatever the number of cores."""
-    from threadpoolctl import threadpool_limits
-
-    load_libraries()
-    with threadpool_limits(1):
+    with one_thread():
         return _collect(inputs, tell)
 
 

@@ -28,6 +28,7 @@ from risk.quant.scenarios.fit import (
     scenario_changes,
     stretched,
 )
+from risk.quant.threads import one_thread
 
 Floats = NDArray[np.float64]
 Tell = Callable[[str], None]
@@ -76,12 +77,7 @@ def calibrate(f: Factors, at: int, settings: Settings, tell: Tell = lambda _: No
 
     One BLAS thread: the matrices are small, and sums do not depend on the machine's cores.
     """
-    # before the limit: threads of a library that is loaded inside are not limited, and the first
-    # calibration of a process would differ from the later ones
-    import sklearn.cluster  # noqa: F401
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1):
+    with one_thread():
         return _calibrate(f, at, settings, tell)
 
 
