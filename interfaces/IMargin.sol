@@ -61,5 +61,8 @@ interface IMargin {
     error RiskParamsInvalid(bytes32 field, uint256 index, uint256 value);
     error ExposureOverflow(uint168 account);
     error InsufficientMargin(uint168 account, int256 equity, uint256 required);
+    /// @notice An account with obligations would hold underlyings of two groups: `u` is its lowest one, `v` its lowest one of
+    ///         another group. Perps and futures of size 0 do not count. docs/margin.md §12
+    error MixedGroups(uint168 account, uint8 u, uint8 v);
     error ArrayOutOfRange(uint32 instrument);
 }

@@ -18,7 +18,8 @@ interface IVault is IMarket, IMargin, ICustody, IAccounts, ICashMarket, ITrading
     /* ───────────────────────────── custody ───────────────────────────── */
 
     /// @notice Pulls exactly `amount` native units of `token` (cash or a collateral) from the caller, who must own
-    ///         `account`. Cash is credited at 10^(18−decimals) WAD per native unit, exact.
+    ///         `account`. Cash is credited at 10^(18−decimals) WAD per native unit, exact. Collateral that would bring an
+    ///         account with obligations a second group of underlyings is refused (MixedGroups, docs/margin.md §12).
     function deposit(uint168 account, address token, uint256 amount) external;
 
     /// @notice Sends `amount` native units of `token` to `to`; `type(uint256).max` means all there is (for cash: the
@@ -61,7 +62,8 @@ interface IVault is IMarket, IMargin, ICustody, IAccounts, ICashMarket, ITrading
 
     /* ─────────────────────────── liquidation ─────────────────────────── */
 
-    /// @notice Takes min(`fractionWad`, f*) of everything `account` holds into `liquidator` (owned by the caller).
+    /// @notice Takes min(`fractionWad`, f*) of everything `account` holds into `liquidator` (owned by the caller), which must end
+    ///         with underlyings of one group, or with none that `account` did not hold (MixedGroups).
     /// @param maxPaymentWad the caller's bound on the payment; also negative values bound what insurance must pay
     /// @return fraction the fraction taken, @return paymentWad signed cash from liquidator to account
     function liquidate(uint168 account, uint168 liquidator, uint256 fractionWad, int256 maxPaymentWad)

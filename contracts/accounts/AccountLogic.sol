@@ -6,7 +6,10 @@ import {IAccounts} from "../../interfaces/IAccounts.sol";
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {CustodyLogic} from "../custody/CustodyLogic.sol";
 import {InterestLib} from "../custody/InterestLib.sol";
+import {Drift} from "../margin/Drift.sol";
+import {Groups} from "../margin/Groups.sol";
 import {MarginLogic} from "../margin/MarginLogic.sol";
+import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultLock} from "../VaultLock.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 import {AccountLib} from "./AccountLib.sol";
@@ -42,7 +45,7 @@ library AccountLogic {
 
     /// @notice See IVaultExtension.transfer. What the giver is left with answers to the rules of a withdrawal.
     /// @dev Order of refusals: NotAccountOwner (of `from`), OwnersDiffer, SameAccount, UnknownToken, ZeroAmount; collateral:
-    ///      InsufficientCollateral; CashOutOfRange (from, to); those of `InitialMargin` of `from`.
+    ///      InsufficientCollateral, MixedGroups (of `to`); CashOutOfRange (from, to); those of `InitialMargin` of `from`.
     function transfer(VaultStorage.State storage $, uint168 from, uint168 to, address token, uint256 amount)
         external
         returns (uint256 moved)
@@ -55,7 +58,7 @@ library AccountLogic {
         InterestLib.accrue($);
         AccountLib.Account memory a = AccountLib.load($, from, 0);
         AccountLib.Account memory b = AccountLib.load($, to, 0);
-        moved = index == CustodyLogic.CASH ? _moveCash($, a, b, amount) : _moveCollateral(a, b, index - 1, amount);
+        moved = index == CustodyLogic.CASH ? _moveCash($, a, b, amount) : _moveCollateral($, a, b, index - 1, amount);
         AccountLib.store($, a);
         AccountLib.store($, b);
         emit IAccounts.Transferred(from, to, token, moved);
@@ -88,15 +91,24 @@ library AccountLogic {
         return amount;
     }
 
-    function _moveCollateral(AccountLib.Account memory a, AccountLib.Account memory b, uint256 j, uint256 amount)
-        private
-        returns (uint256)
-    {
+    /// @dev MixedGroups where it brings a taker with obligations a second group; at once, also inside a batch.
+    function _moveCollateral(
+        VaultStorage.State storage $,
+        AccountLib.Account memory a,
+        AccountLib.Account memory b,
+        uint256 j,
+        uint256 amount
+    ) private returns (uint256) {
         uint256 balance = a.collateral[j];
         if (amount == type(uint256).max) amount = balance;
         if (amount == 0) revert ICustody.ZeroAmount();
         // forge-lint: disable-start(unsafe-typecast) j < 16 comes from the token table
         if (amount > balance) revert ICustody.InsufficientCollateral(uint8(j), balance, amount);
+        if (b.collateral[j] == 0 && b.hasObligations()) {
+            Params p = RiskParamsBlob.load($);
+            uint256 mask = Drift.underlyingMask(p, b);
+            Groups.requireOne(p, b.id, mask | (1 << p.collateralUnderlying(j)), mask);
+        }
         a.setCollateral(j, balance - amount);
         b.setCollateral(j, b.collateral[j] + amount);
         emit ICustody.CollateralChanged(a.id, uint8(j), a.collateral[j]);

@@ -10,7 +10,7 @@ import {AccountLib} from "./AccountLib.sol";
 /// @notice Twin: risk/exact/accounts/work_load.py. A bound on the gas of liquidating the account when every snapshot is due
 ///         and no scenario array is cached, in units of 1 250 gas, fitted to measurements (docs/liquidation.md §6):
 ///
-///             load = options·(K + 35) + buckets·(8 + K/6) + underlyings·(70 + K/2) + linear·35     quotients rounded down
+///             load = options·(K + 35) + buckets·(10 + K/6) + underlyings·(70 + K/2) + linear·35     quotients rounded down
 ///
 ///         with `buckets` the distinct (underlying, expiry) of its options and `underlyings` the distinct underlyings of its
 ///         options. An action that adds a position is refused where the load exceeds LIMIT; what an account holds already
@@ -33,7 +33,7 @@ library WorkLoad {
         if (load > allowed) revert ICustody.AccountTooHeavy(a.id, load, allowed);
     }
 
-    /// @dev The load, or 0 where it cannot exceed LIMIT: 128 options of 128 expiries of 16 underlyings fit for K ≤ 40, and
+    /// @dev The load, or 0 where it cannot exceed LIMIT: 128 options of 128 expiries of 16 underlyings fit for K ≤ 38, and
     ///      then nothing is counted.
     function _loadAbove(Params p, AccountLib.Account memory a) private pure returns (uint256) {
         uint256 scenarios = p.scenarioCount();
@@ -47,7 +47,7 @@ library WorkLoad {
         pure
         returns (uint256)
     {
-        return options * (scenarios + 35) + buckets * (8 + scenarios / 6) + underlyings * (70 + scenarios / 2)
+        return options * (scenarios + 35) + buckets * (10 + scenarios / 6) + underlyings * (70 + scenarios / 2)
             + linear * 35;
     }
 

@@ -6,6 +6,8 @@ import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
 import {Rights} from "../accounts/Rights.sol";
+import {Drift} from "../margin/Drift.sol";
+import {Groups} from "../margin/Groups.sol";
 import {MarginLogic} from "../margin/MarginLogic.sol";
 import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultStorage} from "../VaultStorage.sol";
@@ -26,9 +28,10 @@ library CustodyLogic {
 
     /* ──────────────────────────── deposit ─────────────────────────── */
 
-    /// @notice See IVault.deposit. Touches the header or one collateral word only, whatever the account holds.
+    /// @notice See IVault.deposit. Touches the header or one collateral word only, whatever the account holds; only where there
+    ///         are groups, and it did not hold this collateral, is it read.
     /// @dev Order of refusals: NotAccountOwner, UnknownToken, ZeroAmount; collateral: RiskParamsMissing, CapExceeded (a collateral
-    ///      that the parameters do not name has cap 0); cash: CashOutOfRange; TransferFromFailed, TransferAmountMismatch.
+    ///      that the parameters do not name has cap 0), MixedGroups; cash: CashOutOfRange; TransferFromFailed, TransferAmountMismatch.
     function deposit(VaultStorage.State storage $, uint168 account, address token, uint256 amount) external {
         Rights.requireOwner(account);
         uint256 index = $.tokenIndex[token];
@@ -125,12 +128,22 @@ library CustodyLogic {
         $.collaterals[j].totalHeld = uint128(total);
 
         VaultStorage.AccountData storage data = $.accounts[account];
+        if ((data.collateralMask >> j) & 1 == 0 && p.hasGroups()) _requireOneGroup($, p, account, j);
         uint256 shift = (j & 1) << 7;
         // the balance stays below 2^128 because the total does
         uint256 word = data.collateral[j >> 1] + (amount << shift);
         data.collateral[j >> 1] = word;
         data.collateralMask |= uint16(1 << j);
         emit ICustody.CollateralDeposited(account, uint8(j), amount, uint128(word >> shift));
+    }
+
+    /// @dev MixedGroups where collateral `j` would bring an account with obligations, as it is stored, a second group. At once,
+    ///      also inside a batch: it is no margin check that could wait.
+    function _requireOneGroup(VaultStorage.State storage $, Params p, uint168 account, uint256 j) private view {
+        AccountLib.Account memory a = AccountLib.load($, account, 0);
+        if (!a.hasObligations()) return;
+        uint256 mask = Drift.underlyingMask(p, a);
+        Groups.requireOne(p, account, mask | (1 << p.collateralUnderlying(j)), mask);
     }
 
     function _withdrawCash(VaultStorage.State storage $, AccountLib.Account memory a, uint256 amount, address to)

@@ -35,8 +35,9 @@ library HealthTest {
     /// @param mask its underlyings
     /// @param m its margin, unhealthy; set by `requireUnhealthy`
     /// @param favour what markets without a usable price could add to its equity at most
-    /// @param near whether it or the liquidator held something whose expiry is over or within the observation window when it
-    ///        was loaded; only then something can be settled, or the settlement price differ from the snapshot (gap)
+    /// @param outOfLine whether the liquidator's own check is for LiveLogic: one of the two held something whose expiry is over or
+    ///        within the observation window when it was loaded (only then something can be settled, or the settlement price
+    ///        differ from the snapshot: gap), or the liquidator brings an underlying along, and there is more than one group
     struct Case {
         Params p;
         Tail t;
@@ -45,7 +46,7 @@ library HealthTest {
         Drift.Live live;
         IMargin.Margin m;
         int256 favour;
-        bool near;
+        bool outOfLine;
     }
 
     /* ────────────────────────────── begin ─────────────────────────── */
@@ -70,7 +71,7 @@ library HealthTest {
         a = AccountLib.load($, account, extra);
         // without an expired position and outside a wind-down nothing can be settled
         if ($.mode == 0 && !AccountLib.anyExpiresBy(a, block.timestamp + c.t.settleWindowSeconds())) return a;
-        c.near = true;
+        c.outOfLine = true;
         if (LiveLogic.settle($, account)) a = AccountLib.load($, account, extra);
     }
 
@@ -103,17 +104,21 @@ library HealthTest {
     /// @notice For each of the account's underlyings and of `others`, ascending: brings the funding to now, whatever the state
     ///         of the market, and finds out whether a snapshot is due where the live price is usable. Those that are due are
     ///         taken then.
-    /// @dev While the premium is 0 no funding runs, and the time up to which it counts stays: Funding.close moves it before
+    /// @dev Finds out whether groups matter, too: the liquidator ends with underlyings out of `others` and the account's.
+    ///      While the premium is 0 no funding runs, and the time up to which it counts stays: Funding.close moves it before
     ///      the premium changes.
     function poke(VaultStorage.State storage $, Case memory c, uint256 others) internal {
         (Params p, uint256 mask, uint256 due) = (c.p, c.mask | others, 0);
-        for (uint256 u = 0; mask >> u != 0; ++u) {
-            if ((mask >> u) & 1 == 0) continue;
-            if ($.underlyings[u].premiumE9 != 0) LiveLogic.accrueFunding($, u);
-            (IMarket.OracleState state, uint256 priceWad, uint256 updatedAt) = FeedReader.live($, p, u);
-            if (state > IMarket.OracleState.UNCERTAIN) continue;
-            (c.live.priceWad[u], c.live.updatedAt[u]) = (priceWad, updatedAt);
-            if (Snapshots.isDue($, p, u, priceWad) || Snapshots.anyRateLeftBand($, p, u)) due |= 1 << u;
+        unchecked {
+            if (others & ~c.mask != 0 && p.hasGroups()) c.outOfLine = true;
+            for (uint256 u = 0; mask >> u != 0; ++u) {
+                if ((mask >> u) & 1 == 0) continue;
+                if ($.underlyings[u].premiumE9 != 0) LiveLogic.accrueFunding($, u);
+                (IMarket.OracleState state, uint256 priceWad, uint256 updatedAt) = FeedReader.live($, p, u);
+                if (state > IMarket.OracleState.UNCERTAIN) continue;
+                (c.live.priceWad[u], c.live.updatedAt[u]) = (priceWad, updatedAt);
+                if (Snapshots.isDue($, p, u, priceWad) || Snapshots.anyRateLeftBand($, p, u)) due |= 1 << u;
+            }
         }
         if (due != 0) _takeSnapshots($, c, due);
     }
@@ -203,12 +208,13 @@ library HealthTest {
 
     /* ─────────────────────────────── end ──────────────────────────── */
 
-    /// @notice Where there is `data`, calls the caller back; then the liquidator must have E ≥ max(IM + gap, min_margin) at the
-    ///         snapshots; then, unless a batch or another callback is around this one, everything that was deferred in the
-    ///         callback is asked for. Until its own check nobody may liquidate the liquidator (MarginLogic.markLiquidating).
+    /// @notice Where there is `data`, calls the caller back; then the liquidator must hold underlyings of one group, unless all of
+    ///         them are of the account as it was, and have E ≥ max(IM + gap, min_margin) at the snapshots; then, unless a
+    ///         batch or another callback is around this one, everything that was deferred in the callback is asked for. Until
+    ///         its own check nobody may liquidate the liquidator (MarginLogic.markLiquidating).
     /// @param b liquidator, as stored
-    /// @dev TooManyDeferred; what the callback reverts with; InsufficientMargin(liquidator, E, required); errors of
-    ///      MarginLogic.requireDeferred.
+    /// @dev TooManyDeferred; what the callback reverts with; MixedGroups(liquidator, u, v); errors of its margin;
+    ///      InsufficientMargin(liquidator, E, required); errors of MarginLogic.requireDeferred.
     function finish(
         VaultStorage.State storage $,
         Case memory c,
@@ -217,12 +223,13 @@ library HealthTest {
         int256 paymentWad,
         bytes calldata data
     ) internal {
-        if (data.length != 0) LiveLogic.callBack($, c.a.id, b.id, fraction, paymentWad, data);
-        else if (c.near) LiveLogic.requireInitial($, b.id);
+        if (data.length != 0) LiveLogic.callBack($, c.a.id, b.id, c.mask, fraction, paymentWad, data);
+        else if (c.outOfLine) LiveLogic.requireInitial($, b.id, c.mask);
         else _requireInitial($, c, b);
     }
 
-    /// @dev As LiveLogic.requireInitial, where no expiry is so near that it could have a gap
+    /// @dev As LiveLogic.requireInitial, where no expiry is so near that it could have a gap, and all that `b` holds was the
+    ///      account's
     function _requireInitial(VaultStorage.State storage $, Case memory c, AccountLib.Account memory b) private {
         IMargin.Margin memory m = MarginEngine.compute($, c.p, b, true);
         uint256 required = m.hasObligations ? WadMath.max(m.im, c.t.minMarginWad()) : 0;

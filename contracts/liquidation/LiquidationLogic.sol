@@ -45,7 +45,7 @@ library LiquidationLogic {
     ///         AccountHealthy, NotFlagged, GracePeriod, PaymentAboveLimit, SizeOutOfRange of the liquidator (perps and futures,
     ///         then options, in storage order), CashOutOfRange (account), TooManyPositions, CashOutOfRange and AccountTooHeavy
     ///         (liquidator), SliceLoweredHealth, TooManyDeferred,
-    ///         what the callback reverts with, errors of the margin of the liquidator,
+    ///         what the callback reverts with, MixedGroups(liquidator), errors of the margin of the liquidator,
     ///         InsufficientMargin(liquidator); with a callback at last those of the deferred checks.
     function liquidate(VaultStorage.State storage $, Slice calldata s)
         external

@@ -6,6 +6,7 @@ import {ILiquidationCallback} from "../../interfaces/ILiquidationCallback.sol";
 import {IMargin} from "../../interfaces/IMargin.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
 import {Drift} from "../margin/Drift.sol";
+import {Groups} from "../margin/Groups.sol";
 import {MarginLogic} from "../margin/MarginLogic.sol";
 import {Breaker} from "../market/Breaker.sol";
 import {Funding} from "../market/Funding.sol";
@@ -50,10 +51,12 @@ library LiveLogic {
 
     /// @notice The end of a liquidation with a callback, see HealthTest.finish. Calls msg.sender with the checks deferred; until
     ///         its own check nobody may liquidate the liquidator.
+    /// @param allowed underlyings of the account before, see `requireInitial`
     function callBack(
         VaultStorage.State storage $,
         uint168 account,
         uint168 liquidator,
+        uint256 allowed,
         uint256 fraction,
         int256 paymentWad,
         bytes calldata data
@@ -65,23 +68,27 @@ library LiveLogic {
         $.lock = before;
         // the callback may have changed anything, also the parameters
         _settle($, liquidator);
-        _requireInitial($, liquidator);
+        _requireInitial($, liquidator, allowed);
         if (before == VaultLock.ENTERED) MarginLogic.requireDeferred($);
     }
 
-    /// @notice Reverts InsufficientMargin(account, E, required) where E < required = max(IM + gap, min_margin), 0 where the
-    ///         account has no obligations; at the snapshots. IM and gap are rounded up, E down.
-    function requireInitial(VaultStorage.State storage $, uint168 account) external {
-        _requireInitial($, account);
+    /// @notice Where `account` has obligations: MixedGroups(account, u, v) unless its underlyings are of one group, or all of them
+    ///         in `allowed`: a book that is mixed already can be taken over by whoever holds nothing else. Then, with the
+    ///         errors of the margin before it, InsufficientMargin(account, E, required) where E < required =
+    ///         max(IM + gap, min_margin), 0 without obligations; at the snapshots. IM and gap are rounded up, E down.
+    function requireInitial(VaultStorage.State storage $, uint168 account, uint256 allowed) external {
+        _requireInitial($, account, allowed);
     }
 
-    function _requireInitial(VaultStorage.State storage $, uint168 account) private {
+    function _requireInitial(VaultStorage.State storage $, uint168 account, uint256 allowed) private {
+        AccountLib.Account memory a = AccountLib.load($, account, 0);
+        Params p = RiskParamsBlob.load($);
+        if (a.hasObligations()) Groups.requireOne(p, account, Drift.underlyingMask(p, a), allowed);
         IMargin.Margin memory m = MarginLogic.compute($, account);
         uint256 required = 0;
         if (m.hasObligations) {
-            Tail t = ParamsTail.load($, RiskParamsBlob.load($));
-            required = m.im + SettlementLib.gap($, t, AccountLib.load($, account, 0));
-            required = WadMath.max(required, t.minMarginWad());
+            Tail t = ParamsTail.load($, p);
+            required = WadMath.max(m.im + SettlementLib.gap($, t, a), t.minMarginWad());
         }
         // forge-lint: disable-next-line(unsafe-typecast) a requirement is below 2^253, see MarginEngine._charge
         if (m.equity < int256(required)) revert IMargin.InsufficientMargin(account, m.equity, required);

@@ -38,12 +38,14 @@ library Drift {
 
     /// @notice Those of the account's underlyings whose usable live price, or the usable live rate of a collateral of it
     ///         that the account holds, differs from the snapshot
-    function movedMask(VaultStorage.State storage $, Params p, AccountLib.Account memory a, Live memory live)
-        internal
-        view
-        returns (uint256 moved)
-    {
-        uint256 mask = underlyingMask(p, a);
+    /// @param mask its `underlyingMask`
+    function movedMask(
+        VaultStorage.State storage $,
+        Params p,
+        AccountLib.Account memory a,
+        uint256 mask,
+        Live memory live
+    ) internal view returns (uint256 moved) {
         for (uint256 u = 0; mask >> u != 0; ++u) {
             if ((mask >> u) & 1 == 0 || live.priceWad[u] == 0) continue;
             if ($.underlyings[u].priceWad != live.priceWad[u]) moved |= 1 << u;

@@ -17,6 +17,7 @@ import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {SettlementLib} from "../settlement/SettlementLib.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 import {Drift} from "./Drift.sol";
+import {Groups} from "./Groups.sol";
 import {InstrumentId} from "./InstrumentId.sol";
 import {MarginEngine} from "./MarginEngine.sol";
 
@@ -32,7 +33,8 @@ library InitialMargin {
     /// @dev In this order:
     ///      1. accounts without obligations are dropped; none left: done, nothing is read. Then SequencerDown,
     ///         SequencerGrace(until); for each of the others, SettleFirst(account, instrument) where it holds a position
-    ///         whose price is final.
+    ///         whose price is final; for each of the others, MixedGroups(account, u, v) where its underlyings are of more
+    ///         than one group.
     ///      2. for each underlying of the others, ascending: OracleNotUsable unless OracleMatrix allows WITHDRAW (where an
     ///         account that is exposed to it is withdrawing) and INCREASE (where another is); RateInvalid where the rate
     ///         of one of its collaterals that they hold cannot be read; funding is brought to now; a snapshot that is due,
@@ -61,12 +63,13 @@ library InitialMargin {
         Tail t = ParamsTail.load($, p);
         Sequencer.requireLive($, t);
         _requireUnsettled($, owing);
+        uint256[] memory masks = _requireOneGroup(p, owing);
         Drift.Live memory live;
-        _freshen($, p, t, owing, withdrawing, live);
+        _freshen($, p, t, owing, masks, withdrawing, live);
         IMargin.Margin[] memory margins = _margins($, p, owing);
         bool taken = false;
         for (uint256 i = 0; i < owing.length; ++i) {
-            if (_takeDrifted($, p, owing[i], margins[i], live)) taken = true;
+            if (_takeDrifted($, p, owing[i], masks[i], margins[i], live)) taken = true;
         }
         if (taken) margins = _margins($, p, owing);
         for (uint256 i = 0; i < owing.length; ++i) {
@@ -129,19 +132,33 @@ library InitialMargin {
         }
     }
 
+    /// @dev Step 1, the last of it: MixedGroups. Returns the underlyings of each account.
+    function _requireOneGroup(Params p, AccountLib.Account[] memory owing)
+        private
+        pure
+        returns (uint256[] memory masks)
+    {
+        masks = new uint256[](owing.length);
+        for (uint256 i = 0; i < owing.length; ++i) {
+            masks[i] = Drift.underlyingMask(p, owing[i]);
+            Groups.requireOne(p, owing[i].id, masks[i], 0);
+        }
+    }
+
     /// @dev Step 2. Reads every live price once; accrues funding; takes the snapshots that are due.
     function _freshen(
         VaultStorage.State storage $,
         Params p,
         Tail t,
         AccountLib.Account[] memory owing,
+        uint256[] memory held,
         uint256 withdrawing,
         Drift.Live memory live
     ) private {
         uint256[2] memory masks; // underlyings of those that increase, and of those that withdraw
         uint256 collaterals = 0;
         for (uint256 i = 0; i < owing.length; ++i) {
-            masks[(withdrawing >> i) & 1] |= Drift.underlyingMask(p, owing[i]);
+            masks[(withdrawing >> i) & 1] |= held[i];
             collaterals |= owing[i].collateralMask;
         }
         uint256 mask = masks[0] | masks[1];
@@ -254,10 +271,11 @@ library InitialMargin {
         VaultStorage.State storage $,
         Params p,
         AccountLib.Account memory a,
+        uint256 mask,
         IMargin.Margin memory m,
         Drift.Live memory live
     ) private returns (bool) {
-        uint256 moved = Drift.movedMask($, p, a, live);
+        uint256 moved = Drift.movedMask($, p, a, mask, live);
         if (moved == 0) return false;
         uint256 drift = Drift.bound($, p, a, moved, live);
         // IM ≥ MM because OI_u ≥ N_u and φ ≥ 1; if they ever crossed, any drift is too much.

@@ -91,7 +91,7 @@ library ParamsLogic {
         if (p.deviationBandBps(u) == 0) _invalid("deviation_band_bps", u, 0);
         if (p.maxAge(u) == 0) _invalid("max_age_seconds", u, 0);
         uint256 word = RiskParamsBlob.HEADER_WORDS + RiskParamsBlob.UNDERLYING_WORDS * u;
-        _noStrayBits(p, word, 200);
+        _noStrayBits(p, word, 208);
         // price shock > −100 %: lane·unit > −1e6
         _validateLanes(p, word + 2, (1e6 + unit - 1) / unit, "price_lane", u);
         _validateLanes(p, word + 6, RiskParamsBlob.LANE_BIAS, "vol_lane", u);

@@ -133,6 +133,26 @@ library RiskParamsBlob {
         return _field(p, _underlying(u), 184, 0xffff);
     }
 
+    /// @notice Underlyings of one group may be margined together (Groups).
+    function group(Params p, uint256 u) internal pure returns (uint256) {
+        return _field(p, _underlying(u), 200, 0xff);
+    }
+
+    /// @notice Whether the underlyings are of more than one group
+    function hasGroups(Params p) internal pure returns (bool yes) {
+        assembly ("memory-safe") {
+            let from := add(p, HEADER_BYTES)
+            let first := shr(200, mload(from))
+            for { let end := add(from, mul(UNDERLYING_BYTES, and(shr(8, mload(p)), 0xff))) } lt(from, end) {
+                from := add(from, UNDERLYING_BYTES)
+            } {
+                // nothing stands above the group
+                yes := or(yes, xor(shr(200, mload(from)), first))
+            }
+            yes := gt(yes, 0)
+        }
+    }
+
     function tenorPowerWad(Params p, uint256 u) internal pure returns (uint256) {
         return _field(p, _limits(u), 0, type(uint64).max);
     }

@@ -46,9 +46,10 @@ library Bankruptcy {
         int256 markEquity = MarginLogic.compute($, a.id).markEquity;
         if (markEquity >= 0) revert IWaterfall.NotBankrupt(a.id, markEquity);
         // forge-lint: disable-start(unsafe-typecast) favour and drift as in LiveLogic.slack; M < 0 at the end
-        int256 favour = int256(Drift.favour($, p, a, _unusable(Drift.underlyingMask(p, a), live)));
+        uint256 mask = Drift.underlyingMask(p, a);
+        int256 favour = int256(Drift.favour($, p, a, _unusable(mask, live)));
         _readRates($, p, a, live);
-        uint256 moved = Drift.movedMask($, p, a, live);
+        uint256 moved = Drift.movedMask($, p, a, mask, live);
         if (moved != 0 && markEquity + favour + 2 * int256(Drift.bound($, p, a, moved, live)) >= 0) {
             for (uint256 u = 0; moved >> u != 0; ++u) {
                 if ((moved >> u) & 1 != 0) Snapshots.take($, p, u, live.priceWad[u], live.updatedAt[u]);

@@ -1,12 +1,13 @@
 """A local net with somebody to liquidate: docs/keeper.md, "First liquidation".
 
-    python examples/keeper/sandbox.py open RECORD --rpc URL --keeper 0xADDRESS
-    python examples/keeper/sandbox.py price RECORD ETH -20% --rpc URL
+    python examples/keeper/sandbox.py open KEEPER.TOML
+    python examples/keeper/sandbox.py price KEEPER.TOML ETH -20%
 
-``open`` gives mock cash to three people, opens a perp between two of them, and funds the keeper's
-account 0 of the vault; from then on the node mines a block every two seconds. ``price`` moves a
-mock feed. The people are accounts 3 and 4 of Anvil's
-own mnemonic, whose keys everybody knows: this works on a local net and nowhere else.
+Node, vault and signer are those of the keeper's own configuration. ``open`` gives mock cash to two
+people, opens a perp between them, and funds the keeper: gas, and cash in its account of the vault;
+from then on the node mines a block every two seconds. ``price`` moves a mock feed. The people are
+accounts 3 and 4 of Anvil's own mnemonic, whose keys everybody knows: this works on a local net and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from risk.chain.node import MNEMONIC, project_root
 from risk.chain.rpc import Rpc, to_hex
 from risk.chain.vault_abi import vault_abi
 from risk.deploy.record import DeploymentRecord, read_record
+from risk.errors import PlumblineError
 from risk.exact.margin import instrument_id
 from risk.exact.trading.order_hash import Order
+from risk.keeper.config import KeeperConfig, load_config
 
 WAD = 10**18
 SIZE, LEVERED_CASH, RICH_CASH = 10, 9_000, 1_000_000  # ETH; whole cash tokens
@@ -37,9 +40,15 @@ BLOCK_SECONDS = 2
 class Sandbox:
     """A local net, its vault and the functions of both."""
 
-    def __init__(self, record: DeploymentRecord, url: str) -> None:
-        self.record, self.rpc = record, Rpc.connect(url)
-        self.rpc.require_chain_id(record.chain_id)
+    def __init__(self, config: KeeperConfig) -> None:
+        if config.vault.record is None:
+            sys.exit("[vault] record: needed here, it names the mock tokens and feeds")
+        self.record: DeploymentRecord = read_record(config.vault.record)
+        self.signer = config.signer.address
+        self.keeper_owner = config.liquidator.owner or self.signer
+        self.keeper = config.liquidator_account
+        self.rpc = Rpc.connect(config.urls[0])
+        self.rpc.require_chain_id(self.record.chain_id)
         artifacts = compile_contracts(project_root())
         self.vault = functions(vault_abi(artifacts))
         self.token = functions(artifacts["MockToken"].abi)
@@ -52,15 +61,17 @@ class Sandbox:
         if int(self.rpc.receipt(sent)["status"], 16) != 1:
             sys.exit(f"{sent} reverted")
 
-    def fund(self, who: str, amount: int) -> None:
-        """``amount`` whole cash tokens into account 0 of ``who``, whoever has the key."""
+    def fund(self, who: str, account: int, amount: int) -> None:
+        """Gas for ``who``, whoever has the key, and ``amount`` whole cash tokens of his into
+        ``account`` of the vault.
+        """
         self.rpc.call("anvil_impersonateAccount", who)
         self.rpc.call("anvil_setBalance", who, hex(100 * WAD))
         units = amount * 10**self.record.cash_decimals
         cash, vault = self.record.cash_token, self.record.vault
         self.send(who, cash, self.token["mint"], int(who, 16), units)
         self.send(who, cash, self.token["approve"], int(vault, 16), units)
-        self.send(who, vault, self.vault["deposit"], int(who, 16) << 8, int(cash, 16), units)
+        self.send(who, vault, self.vault["deposit"], account, int(cash, 16), units)
 
     def price(self, name: str) -> tuple[str, int]:
         """Feed of an underlying and its answer."""
@@ -79,15 +90,16 @@ class Sandbox:
         self.send(owner, feed, self.feed["set"], new, now)
         print(f"{name}: {old} -> {new}")
 
-    def open(self, keeper: str) -> None:
+    def open(self) -> None:
         """See the module."""
         Account.enable_unaudited_hdwallet_features()
         people = [
             Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{i}") for i in (3, 4)
         ]
         for who, amount in ((people[0].address, LEVERED_CASH), (people[1].address, RICH_CASH)):
-            self.fund(who, amount)
-        self.fund(keeper, RICH_CASH)
+            self.fund(who, int(who, 16) << 8, amount)
+        self.fund(self.keeper_owner, self.keeper, RICH_CASH)
+        self.rpc.call("anvil_setBalance", self.signer, hex(100 * WAD))
         first = self.record.underlyings[0]
         answer = self.price(first.name)[1]
         limit = answer * 10 ** (18 - first.feed_decimals)
@@ -105,7 +117,8 @@ class Sandbox:
         self.rpc.call("evm_setIntervalMining", BLOCK_SECONDS)
         print(f"long  {people[0].address}:0 holds {SIZE} {first.name} with {LEVERED_CASH:,} cash")
         print(f"short {people[1].address}:0 is the other side")
-        print(f"keeper's account {keeper}:0 has {RICH_CASH:,} cash")
+        print(f"keeper's account {self.keeper_owner}:{self.keeper & 0xFF} has {RICH_CASH:,} cash")
+        print(f"signer {self.signer} has gas")
 
 
 def main() -> None:
@@ -114,21 +127,21 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("open", "price"):
         command = commands.add_parser(name)
-        command.add_argument("record", type=Path)
+        command.add_argument("config", type=Path, help="the keeper's TOML file")
         if name == "price":
             command.add_argument("underlying")
             command.add_argument("change", help="such as -20%%")
-        else:
-            command.add_argument("--keeper", required=True)
-        command.add_argument("--rpc", default="http://127.0.0.1:8545")
     # a value such as -20% is no option
     text = [f" {a}" if a.startswith("-") and a.endswith("%") else a for a in sys.argv[1:]]
     given = parser.parse_args(text)
-    box = Sandbox(read_record(given.record), given.rpc)
-    if given.command == "open":
-        box.open(given.keeper)
-    else:
-        box.set_price(given.underlying, Decimal(given.change.strip().rstrip("%")))
+    try:
+        box = Sandbox(load_config(given.config))
+        if given.command == "open":
+            box.open()
+        else:
+            box.set_price(given.underlying, Decimal(given.change.strip().rstrip("%")))
+    except PlumblineError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -306,7 +306,8 @@ def load_entry(entry: Path, root: Path) -> dict[str, Artifact] | None:
         stored = json.loads(entry.read_text())
         if any(file_hash(root / path) != known for path, known in stored["imports"].items()):
             return None
-        os.utime(entry)
+        with contextlib.suppress(OSError):  # of a read-only checkout
+            os.utime(entry)
         return {
             name: Artifact(
                 **{
@@ -332,6 +333,7 @@ def store_entry(
     text = json.dumps({"imports": imports, "artifacts": {n: vars(a) for n, a in artifacts.items()}})
     with tempfile.NamedTemporaryFile("w", dir=entry.parent, suffix=".tmp", delete=False) as file:
         file.write(text)
+    os.chmod(file.name, 0o644)  # another user may run what this one compiled
     os.replace(file.name, entry)
     by_age = sorted(entry.parent.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
     for old in by_age[keep:]:

@@ -110,7 +110,7 @@ def _run(options: DeployOptions) -> int:
             record = deploy_and_record(config, sender, out, say, replace=options.replace)
         _report(options, {"ok": True, "record": str(out), **record.model_dump(mode="json")}, None)
         if not options.json_output:
-            print(summary_text(record, out))
+            print(summary_text(record, out), flush=True)
         if options.node is not None and options.serve:
             print(f"serving chain {record.chain_id} at {endpoint}; Ctrl-C ends it", file=sys.stderr)
             _wait_for_interrupt()

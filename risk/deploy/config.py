@@ -155,6 +155,7 @@ class Underlying(_Model):
     vol_shocks: list[Annotated[Decimal, Within("-1", "65")]]
     price_unit: Annotated[Decimal, Within("0.000001", "0.006944")] | None = None
     vol_unit: Annotated[Decimal, Within("0.000001", "0.065535")] | None = None
+    group: Annotated[int, Whole(0, 255)] = 0  # only underlyings of one are margined together
     expiries: list[Expiry] = Field(default_factory=list)
     # limits of the tail; 0: none
     open_interest_cap: Annotated[Decimal, Within("0", "20000000000000")] = Decimal(0)  # units

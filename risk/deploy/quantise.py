@@ -157,6 +157,7 @@ def _underlying(field: str, u: Underlying) -> UnderlyingParams:
         stable_band_bps=_exact_bps(f"{field}.stable_band", u.stable_band),
         jump_bps=_exact_bps(f"{field}.jump", u.jump),
         position_cap_wad=_cap(f"{field}.position_cap", u.position_cap, _WAD),
+        group=u.group,
     )
 
 

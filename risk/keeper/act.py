@@ -27,6 +27,13 @@ _REFUSED = {
     Outcome.GRACE: Bucket.IN_GRACE,
     Outcome.UNAVAILABLE: Bucket.UNKNOWN,
 }
+_DECLINED = {
+    Declined.KEY_OPEN: Bucket.OPEN,
+    Declined.WINDOW_FULL: Bucket.OPEN,
+    Declined.UNRESOLVED: Bucket.OPEN,
+    Declined.RESERVED: Bucket.OPEN,
+    Declined.LIMIT: Bucket.LATER,
+}
 
 
 def account_of(key: str) -> int | None:
@@ -107,8 +114,7 @@ class Actions:
         name = verdict.declined.name.lower()
         self._counters[f"declined_{name}_total"] += 1
         log.info("declined", extra={**_shown(intent, found), "reason": verdict.declined.value})
-        waits = (Declined.KEY_OPEN, Declined.WINDOW_FULL, Declined.UNRESOLVED, Declined.RESERVED)
-        bucket = Bucket.OPEN if verdict.declined in waits else Bucket.UNPROFITABLE
+        bucket = _DECLINED.get(verdict.declined, Bucket.UNPROFITABLE)
         return Passed(intent.account, bucket, verdict.declined.value, intent.profit_wad)
 
     def take_back(self, sweep: Sweep, head: Head) -> None:
@@ -227,14 +233,19 @@ def merged(before: Advance | None, step: Advance) -> Advance:
     )
 
 
-def budget(intent: Intent, costs: Costs) -> int:
+def budget(intent: Intent, costs: Costs, flag_wei: int = 0) -> int:
     """Wei that the transaction may cost with all replacements: what the expected profit allows, so
-    that it never turns into a loss; 0 (the policy's own limit) where nothing is earned at once, as
-    by a flag, or gas has no price.
+    that it never turns into a loss; 0 (the policy's own limit) where nothing is promised or gas has
+    no price.
+
+    A flag earns nothing itself: it may take half of what the liquidation after it promises. What it
+    has cost (``flag_wei``) is taken off that one's budget, so both together never cost more than is
+    earned.
     """
     if intent.profit_wad <= 0 or costs.native_wad <= 0:
         return 0
-    return max(1, (intent.profit_wad + intent.gas_cost_wad) * WAD // costs.native_wad)
+    profit = intent.profit_wad // 2 if intent.way is Way.FLAG else intent.profit_wad
+    return max(1, (profit + intent.gas_cost_wad) * WAD // costs.native_wad - flag_wei)
 
 
 def _intent(slot: Slot, account: int) -> Intent:

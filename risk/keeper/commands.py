@@ -20,7 +20,7 @@ from typing import Any
 
 from risk.errors import PlumblineError
 from risk.keeper import log as logs
-from risk.keeper.config import KeeperConfig, load_config, vault_place
+from risk.keeper.config import KeeperConfig, load_config, require_inputs, vault_place
 from risk.keeper.errors import ConfigError, KeeperError, StateError
 
 log = logging.getLogger("plumbline.keeper.cli")
@@ -29,17 +29,20 @@ log = logging.getLogger("plumbline.keeper.cli")
 def run_command(path: Path, *, live: bool, once: bool = False) -> int:
     """``plumbline keeper run``. Ends with 0 on SIGTERM and SIGINT, after the step under way."""
 
-    def body(config: KeeperConfig) -> int:
-        from risk.keeper.assemble import Stopped, assemble
+    def really(config: KeeperConfig) -> bool:
+        return live or not config.dry_run
 
-        really = live or not config.dry_run
+    def body(config: KeeperConfig) -> int:
+        from risk.keeper.assemble import assemble
+        from risk.keeper.ground import Stopped
+
         with stopping() as stop:
             try:
-                with assemble(config, live=really, stop=stop) as keeper:
+                with assemble(config, live=really(config), stop=stop) as keeper:
                     log.info(
                         "keeper runs",
                         extra={
-                            "mode": "live" if really else "dry run",
+                            "mode": "live" if really(config) else "dry run",
                             "vault": keeper.ground.place.address,
                             "signer": config.signer.address,
                             "endpoints": config.shown_urls,
@@ -51,7 +54,7 @@ def run_command(path: Path, *, live: bool, once: bool = False) -> int:
                 log.info("stopped before it ran")
         return 0
 
-    return guarded(path, body)
+    return guarded(path, body, logged=lambda config: require_inputs(config, live=really(config)))
 
 
 @contextmanager
@@ -71,23 +74,32 @@ def stopping() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def guarded(path: Path, body: Callable[[KeeperConfig], int], *, logging_on: bool = True) -> int:
-    """Exit code of ``body``. Every failure is one line on stderr, without secrets."""
+def guarded(
+    path: Path,
+    body: Callable[[KeeperConfig], int],
+    *,
+    logged: Callable[[KeeperConfig], None] | None = None,
+) -> int:
+    """Exit code of ``body``. A failure is ``error: …`` on stderr, without secrets. ``logged``
+    raises where inputs are missing, before the log makes its file; None: there is no log.
+    """
     redact = logs.Redactor()
     try:
         config = load_config(path)
         redact = logs.Redactor(config.secrets)
-        if logging_on:
+        if logged is not None:
+            logged(config)
             redact = logs.set_up(config.state.log_level, config.state.log_file, config.secrets)
         return body(config)
     except KeeperError as error:
-        print(redact(f"error: {type(error).__name__.rstrip('_')}: {error}"), file=sys.stderr)
+        print(redact(f"error: {error}"), file=sys.stderr)
         return error.exit_code
     except PlumblineError as error:
-        print(redact(f"error: {type(error).__name__}: {error}"), file=sys.stderr)
+        print(redact(f"error: {error}"), file=sys.stderr)
         return 1
     except OSError as error:
-        print(redact(f"error: {error.filename or ''}: {error.strerror or error}"), file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        print(redact(f"error: {place}{error.strerror or error}"), file=sys.stderr)
         return 1
     except Exception as error:
         # the text of an unknown error may hold anything; the log, which is redacted, has the trace
@@ -133,7 +145,7 @@ def status_command(path: Path, *, json: bool, dry_run: bool | None = None) -> in
         well = snapshot is not None and not snapshot.stale() and not snapshot.suspended
         return 0 if well else 75
 
-    return guarded(path, body, logging_on=False)
+    return guarded(path, body)
 
 
 def _status_json(report: Any) -> dict[str, Any]:
@@ -177,6 +189,15 @@ def _status_lines(report: Any) -> list[str]:
     out += [f"  {n.nonce} {n.status} {n.key} {n.hash}" for n in s.nonces]
     if s.balance_wei is not None:
         out.append(f"balance     {s.balance_wei / 1e18:.6f} native")
+    if s.live:
+        out += [
+            f"{name:<11} {used / 1e18:.6f} native in 24 hours"
+            + (f", limit {limit / 1e18:.6f}" if limit is not None else "")
+            for name, used, limit in (
+                ("spent", s.spent_wei, s.spend_limit_wei),
+                ("lost", s.lost_wei, s.loss_limit_wei),
+            )
+        ]
     out.append(f"reconciled  block {s.reconciled_block or '-'}")
     if report.transactions:
         out.append("transactions, newest first")
@@ -194,6 +215,21 @@ def _stamp(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
+def resume_command(path: Path) -> int:
+    """Tells the keeper of this configuration to forget what the last day has cost (``purse.py``);
+    it does so at its next head, or its next start.
+    """
+
+    def body(config: KeeperConfig) -> int:
+        from risk.keeper.purse import ask_to_resume
+
+        ask_to_resume(config.state.folder, config.chain.id, config.signer.address)
+        print("asked; the keeper forgets the fees of the last day at its next head")
+        return 0
+
+    return guarded(path, body)
+
+
 # ── drill ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -202,7 +238,8 @@ def drill_command(path: Path, *, shocks: list[str], block: int | None, json: Pat
 
     def body(config: KeeperConfig) -> int:
         from risk.files import write_text
-        from risk.keeper.drill import drill, parse_shock
+        from risk.keeper.drill import drill
+        from risk.keeper.drill_report import parse_shock
 
         try:
             wanted = [parse_shock(text) for text in shocks]
@@ -214,4 +251,4 @@ def drill_command(path: Path, *, shocks: list[str], block: int | None, json: Pat
             write_text(json, json_module.dumps(report.to_json(), indent=2) + "\n")
         return 0 if report.clean else 1
 
-    return guarded(path, body)
+    return guarded(path, body, logged=lambda config: require_inputs(config, live=False))

@@ -53,9 +53,15 @@ class LockHeld(KeeperError):
 
 
 class BalanceTooLow(KeeperError):
-    """The signer cannot pay one liquidation at the present fee."""
+    """The signer cannot pay one liquidation at the present fee, of which ``needed_wei`` is what
+    would do.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, needed_wei: int = 0) -> None:
+        self.needed_wei = needed_wei
+        super().__init__(message)
 
 
 class StateError(KeeperError):

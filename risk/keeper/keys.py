@@ -12,6 +12,7 @@ import getpass
 import json
 import os
 import stat
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,16 +67,32 @@ class Signer:
         raise KeyError_(f"the key of {self.address} stays in its process")
 
 
-def load_signer(
-    source: KeySource, expected: str, *, prompt: Callable[[str], str] = getpass.getpass
-) -> Signer:
+def ask(text: str) -> str:
+    """What somebody types at the terminal, unseen. Raises `KeyError_` where there is no terminal
+    or nothing was typed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # getpass would warn, and then read what it cannot hide
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            return getpass.getpass(text)
+    except getpass.GetPassWarning:
+        raise KeyError_(
+            f"{text.rstrip(': ')}: nobody can be asked without a terminal; set [signer] "
+            "password_file or password_env"
+        ) from None
+    except EOFError:
+        raise KeyError_(f"{text.rstrip(': ')}: none was given") from None
+
+
+def load_signer(source: KeySource, expected: str, *, prompt: Callable[[str], str] = ask) -> Signer:
     """The signer of `source`, which must be that of address `expected`.
 
     Raises `KeyError_`: file missing, readable by others (secret and password files), not a key,
-    wrong password, or the key of another address.
+    wrong password or nobody to ask for it, or the key of another address.
     """
+    check_source(source)
     if source.secret_file is not None:
-        check_private(source.secret_file)
         account = _from_secret(source.secret_file)
         if account is None:
             raise KeyError_(f"{source.secret_file}: not a private key (64 hex digits)")
@@ -86,6 +103,19 @@ def load_signer(
         where = source.secret_file or source.keystore
         raise KeyError_(f"{where}: the key is that of {account.address}, configured is {expected}")
     return Signer(account)
+
+
+def check_source(source: KeySource) -> None:
+    """Raises `KeyError_` unless the files and the variable of `source` are there, and private where
+    they must be. Nobody is asked, and no key is read.
+    """
+    for private in (source.secret_file, source.password_file):
+        if private is not None:
+            check_private(private)
+    if source.password_env is not None and source.password_env not in os.environ:
+        raise KeyError_(f"environment variable {source.password_env} is not set")
+    if source.keystore is not None:
+        _document(source.keystore)
 
 
 def check_private(path: Path) -> None:
@@ -107,10 +137,6 @@ def check_private(path: Path) -> None:
 
 def _from_keystore(source: KeySource, prompt: Callable[[str], str]) -> LocalAccount:
     assert source.keystore is not None
-    if source.password_file is not None:
-        check_private(source.password_file)
-    elif source.password_env is not None and source.password_env not in os.environ:
-        raise KeyError_(f"environment variable {source.password_env} is not set")
     document = _document(source.keystore)
     account = _decrypt(source, document, prompt)
     if account is None:
@@ -137,7 +163,7 @@ def _document(path: Path) -> dict[str, Any]:
 def _decrypt(
     source: KeySource, document: dict[str, Any], prompt: Callable[[str], str]
 ) -> LocalAccount | None:
-    """None for a wrong password and everything else; nothing raised here gets out."""
+    """None for a wrong password and everything else; only that nobody can be asked gets out."""
     try:
         if source.password_file is not None:
             password = (_read(source.password_file) or "").rstrip("\r\n")
@@ -148,6 +174,8 @@ def _decrypt(
         from eth_account import Account  # slow to import
 
         return _account(bytes(Account.decrypt(document, password)))
+    except KeyError_:  # of the prompt: there is no password yet
+        raise
     except Exception:
         return None
 

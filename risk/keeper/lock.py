@@ -93,6 +93,7 @@ def _describe(text: bytes) -> str:
     """Who wrote the text. He may be about to write it."""
     try:
         found = json.loads(text)
-        return f"process {int(found['pid'])} on {found['host']} since {int(found['since'])}"
-    except (ValueError, KeyError, TypeError):
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(found["since"])))
+        return f"process {int(found['pid'])} on {found['host']} since {since}"
+    except (ValueError, KeyError, TypeError, OverflowError, OSError):
         return "another process"

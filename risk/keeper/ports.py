@@ -14,8 +14,9 @@ from enum import Enum
 from typing import Protocol
 
 from risk.exact.state import State
-from risk.keeper.book import Advance, Prices
+from risk.keeper.book import Advance, Part, Prices
 from risk.keeper.dispatch import Event, Verdict
+from risk.keeper.dispatch.spending import Spending
 from risk.keeper.source import Block
 from risk.keeper.types import Head, Intent, Reading
 
@@ -160,6 +161,8 @@ class Follower(Protocol):
 
     def reconcile(self, sample: int | None = None, *, margins: int = 0) -> object: ...
 
+    def compare_part(self, count: int) -> Part: ...
+
 
 class Sending(Protocol):
     """The dispatcher."""
@@ -173,3 +176,11 @@ class Sending(Protocol):
     ) -> Verdict: ...
 
     def cancel(self, key: str, head: Head | None = None) -> Verdict: ...
+
+    def spending(self, head: Head) -> Spending: ...
+
+    def held(self, head: Head) -> str: ...
+
+    def flag_wei(self, account: int, head: Head) -> int: ...
+
+    def forgive(self, head: Head) -> None: ...

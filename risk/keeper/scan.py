@@ -13,6 +13,7 @@ import logging
 
 from risk.exact.errors import ModelRevert
 from risk.exact.state import Account, State
+from risk.keeper import arrays
 from risk.keeper.book import Advance, Prices
 from risk.keeper.health import HealthBook, Market, blind, judge, refresh, underlyings_of
 from risk.keeper.ports import Sweep
@@ -64,6 +65,7 @@ class Scanner:
             return Sweep(head, {}, unknown, {}, len(lost), 0, "" if closed else why)
 
     def _scan(self, state: State, prices: Prices, head: Head, advance: Advance) -> Sweep:
+        arrays.trim(state)
         market = refresh(state, prices, head)
         table = Table.of(market.state, self._table)
         touched = self._touched(state, head, advance)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from risk.exact.state import State
 from risk.keeper import survey
 from risk.keeper.dispatch.slots import Slot, Status
+from risk.keeper.dispatch.spending import Spending
 from risk.keeper.errors import StateError
 from risk.keeper.ports import Passed, Sweep
 from risk.keeper.snapshot import (
@@ -51,7 +52,9 @@ class Turn:
     passed: dict[int, Passed] = field(default_factory=dict)
     intents: int = 0
     balance_wei: int | None = None
-    suspended: str = ""
+    spending: Spending = field(default_factory=Spending)
+    suspended: str = ""  # something is not known: the turn is repeated
+    held: str = ""  # all is known, but the limit of a day's fees is reached
     reconciled: int = 0
 
 
@@ -127,7 +130,7 @@ class Board:
         self._value = replace(
             self._value,
             head=turn.head,
-            suspended=turn.suspended,
+            suspended=turn.suspended or turn.held,
             accounts=Counts(
                 sweep.accounts, healthy, len(sweep.warned), len(sweep.unhealthy), unknown
             ),
@@ -138,6 +141,10 @@ class Board:
             buckets=buckets(turn.passed.values()),
             intents=turn.intents,
             balance_wei=turn.balance_wei,
+            spent_wei=turn.spending.spent_wei,
+            lost_wei=turn.spending.lost_wei,
+            spend_limit_wei=turn.spending.spend_limit_wei,
+            loss_limit_wei=turn.spending.loss_limit_wei,
             reconciled_block=turn.reconciled or self._value.reconciled_block,
         )
         readings = [*sweep.unhealthy.values(), *sweep.unknown.values(), *sweep.warned.values()]

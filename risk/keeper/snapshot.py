@@ -102,7 +102,8 @@ class BucketLine:
 class Snapshot:
     """See the module. ``head`` is None before the first one; ``written`` is when this was made
     (wall clock), ``stale_seconds`` how old the head may be before the keeper is not well.
-    ``suspended`` says why nothing is sent now, empty where it is not suspended.
+    ``suspended`` says why nothing is sent now, empty where it is not suspended: something is not
+    known, or the limit of a day's fees is reached.
     """
 
     chain_id: int
@@ -125,6 +126,10 @@ class Snapshot:
     intents: int = 0  # planned at this head
     nonces: tuple[OpenNonce, ...] = ()
     balance_wei: int | None = None  # None: not asked (dry run) or unknown
+    spent_wei: int = 0  # on all transactions of the last 24 hours
+    lost_wei: int = 0  # of that, on those that brought nothing
+    spend_limit_wei: int | None = None  # None: there is none
+    loss_limit_wei: int | None = None
     errors: tuple[ErrorLine, ...] = ()  # the last ones, newest first
     counters: Mapping[str, int] = field(default_factory=dict)  # names end in _total
     reconciled_block: int = 0  # 0: not yet

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from risk.keeper.dispatch import Event, Verdict
-from risk.keeper.errors import StateError
+from risk.keeper.errors import StateError, WrongChain
 from risk.keeper.ports import Simulation
 from risk.keeper.snapshot import Snapshot
 from risk.keeper.types import Health, Intent, Reading, Way
@@ -104,6 +104,20 @@ class Store:
     def close(self) -> None:
         """Harmless when closed already."""
         self._db.close()
+
+    def belong(self, genesis: str) -> None:
+        """To the chain whose block 0 has this hash, from the first call on. Raises ``WrongChain``
+        where it belongs to another one: a local net that was started anew has the same chain id,
+        and its vault often the same address.
+        """
+        with self._writing():
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('genesis', ?)", (genesis,))
+            found = self._db.execute("SELECT value FROM meta WHERE key = 'genesis'").fetchone()[0]
+        if found != genesis:
+            raise WrongChain(
+                f"{self.path}: belongs to genesis {found}, the node serves {genesis}: a new chain "
+                "needs a new state folder"
+            )
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────
 

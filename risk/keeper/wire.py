@@ -59,6 +59,22 @@ class PoolWire:
         """Outcome of every call, in the order given. Raises ``TransportError``."""
         return self._run(list(calls))
 
+    def everyone(self, method: str, *params: Json) -> list[Json]:
+        """What each endpoint that answers says, also those that did not name the head. Raises
+        ``TransportError`` where none answers.
+        """
+        found: list[Json] = []
+        lost: SourceError | None = None
+        for member in self._pool.ready() or self._pool.members:
+            try:
+                found.append(self._pool.ask(member, [(method, list(params))])[0].get())
+            except SourceError as error:
+                self._pool.failed(member, error)
+                lost = error
+        if not found:
+            raise TransportError(str(lost)) from None
+        return found
+
     def close(self) -> None:
         """Releases the connections."""
         self._pool.close()

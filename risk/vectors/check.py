@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from risk.diff.plumbline import views
+from risk.chain import views
 from risk.diff.plumbline.chain import Block, Call
 from risk.diff.plumbline.target import PlumblineTarget
 from risk.exact.state import State, World

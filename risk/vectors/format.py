@@ -77,7 +77,8 @@ def inputs_of(state: State, account: Account) -> dict[str, Any]:
     return {
         "risk_params": {
             **record(params, "underlyings", "collaterals"),
-            "underlyings": [record(u) for u in params.underlyings],
+            # no margin depends on the group: it is written only where there is one
+            "underlyings": [record(u, *([] if u.group else ["group"])) for u in params.underlyings],
             "collaterals": [record(c) for c in params.collaterals],
         },
         "risk_params_blob": params.blob.hex(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from risk.diff.plumbline import views
+from risk.chain import views
 from risk.exact.errors import ModelRevert
 from risk.exact.liquidation import liquidation_logic
 from risk.exact.margin import array_logic, charges, explain_logic, margin_engine, scenario_scan

@@ -323,7 +323,7 @@ def test_D38_nobody_grows_too_heavy_to_be_liquidated(market: Market) -> None:
     set_cash(m, B, 10**8 * WAD)
     for one_more in (eth[115], eth[200]):
         refused = m.trade(ALICE, BOB, one_more, CENT, WAD)
-        assert refused == Revert("AccountTooHeavy", (A, 12_948, work_load.LIMIT))
+        assert refused == Revert("AccountTooHeavy", (A, 12_956, work_load.LIMIT))
     assert len(m.state.accounts[A].options) == 127
 
 

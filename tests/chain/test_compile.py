@@ -63,6 +63,21 @@ def test_everything_of_ours_is_there(artifacts: dict[str, Artifact]) -> None:
     assert artifacts["ITwice"].bytecode == ""
 
 
+def test_a_read_only_checkout_of_another_user_is_read_from_the_cache(
+    project: Path, artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    entries = list((project / "build").rglob("*.json"))
+    assert entries
+    assert all(entry.stat().st_mode & 0o777 == 0o644 for entry in entries)
+    monkeypatch.setattr(compiler.os, "utime", refused)
+    monkeypatch.setattr(compiler, "_locked", refused, raising=False)
+    monkeypatch.setattr(compiler.subprocess, "run", refused)
+    assert compile_contracts(project) == artifacts
+
+
 def test_second_compilation_comes_from_the_cache(
     project: Path, artifacts: dict[str, Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,8 @@ BAD: list[tuple[str, Any, list[str]]] = [
     (f"{U}.price_shocks.0", "-1", ["underlyings[0].price_shocks[0]", "(-1, 28]"]),
     (f"{U}.price_shocks.5", "-1.5", ["underlyings[0].price_shocks[5]", "(-1, 28]"]),
     (f"{U}.vol_shocks.2", "-1.1", ["underlyings[0].vol_shocks[2]", "[-1, 65]"]),
+    (f"{U}.group", -1, ["underlyings[0].group", "[0, 255]"]),
+    (f"{U}.group", 256, ["underlyings[0].group", "[0, 255]"]),
     (f"{U}.price_unit", "0", ["underlyings[0].price_unit", "0.006944"]),
     (f"{U}.feed.price", "10000001", ["underlyings[0].feed.price", "(0, 10000000]"]),
     (f"{U}.feed.price", "0", ["underlyings[0].feed.price", "(0, 10000000]"]),

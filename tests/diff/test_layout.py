@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from risk.chain import decode, layout
 from risk.chain.compile import compile_contracts
 from risk.chain.node import project_root
-from risk.diff.plumbline import decode, layout
 from risk.diff.plumbline.cases import make_case
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from risk.chain import layout
 from risk.chain.abi import Errors
 from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.node import project_root
@@ -29,7 +30,6 @@ from risk.diff.margin_cases.model import Answer, decode, encode, exact_answers, 
 from risk.diff.margin_cases.run import check_case, run
 from risk.diff.margin_cases.stand import Stand
 from risk.diff.margin_cases.words import account_slot, account_words
-from risk.diff.plumbline import layout
 from risk.exact.margin.margin_engine import Margin
 
 PLAN = CasePlan(seed=11, cases=240, cases_a_market=80)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from risk.chain.views import MARGIN
 from risk.diff.plumbline.chain import ADMIN, Block, Call
 from risk.diff.plumbline.portfolio import make_account, open_interest, set_health
 from risk.diff.plumbline.target import PlumblineTarget
-from risk.diff.plumbline.views import MARGIN
 from risk.diff.plumbline.world import make_world, to_state
 from risk.exact.errors import ModelRevert
 from risk.exact.margin import margin_engine

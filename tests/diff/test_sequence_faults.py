@@ -18,6 +18,9 @@ LIMIT = 80  # sequences, 4,800 actions
 
 # where a fault is found late, the sequence to look at first: a matter of time only
 FIRST = {
+    "groups ignored": 14,
+    "any collateral let in": 35,
+    "a mixed book is for nobody": 50,
     "grace one second longer": 15,
     "insurance bucket ignored": 40,
     "haircut rounded down in ADL": 60,

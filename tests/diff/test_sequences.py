@@ -77,6 +77,11 @@ def test_every_function_is_called_and_most_succeed(tally: Tally) -> None:
     assert 0.4 < accepted / tally.actions < 0.8
 
 
+def test_groups_are_met_often(tally: Tally) -> None:
+    """In a quarter of the worlds; as often as a goal of a full run."""
+    assert tally.reverts["MixedGroups"] >= GOAL
+
+
 def _sampled() -> set[str]:
     """Views that the comparison with a chain reads."""
     out, nowhere = set(), Nowhere()

@@ -9,35 +9,16 @@ from random import Random
 
 import pytest
 
-from risk.diff.plumbline import layout
+from risk.chain import layout
 from risk.diff.plumbline.chain import Chain
 from risk.exact.state import Account
 from risk.keeper.book import Book, Lens, LensLoader
 from risk.keeper.errors import Divergence, StateError
 from risk.keeper.source import Unreachable
 from risk.keeper.types import Head
-from tests.keeper.book_ground import Ground, open_chain, shown
+from tests.support.book_ground import Ground, shown
 
 pytestmark = pytest.mark.chain
-
-
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    opened = open_chain()
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def furnished(chain: Chain) -> Ground:
-    """Set up once, with positions; ``reset`` of the node comes back to it."""
-    made = Ground.new(chain)
-    made.act(Random(0), 30)
-    assert sum(len(a.linear) + len(a.options) for a in made.session.state.accounts.values()) >= 6
-    chain.keep()
-    return made
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_the_example_is_valid() -> None:
 
 
 def test_rivals_reach_the_planner() -> None:
-    from risk.keeper.assemble import terms_of
+    from risk.keeper.ground import terms_of
 
     assert terms_of(parsed()).spread_bps == 10_000
     assert terms_of(parsed(profit={"spread_bps": 0})).spread_bps == 0

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from risk.keeper.drill import Shock, parse_shock
+from risk.keeper.drill_report import Shock, parse_shock
 from risk.keeper.lock import Lock
-from risk.keeper.store import store_path
+from risk.keeper.store import Store, store_path
 from tests.keeper_faults.scene import CHAIN_ID, KEEPER, SECRET, Scene
 
 ROOT = Path(__file__).parents[2]
@@ -101,10 +101,10 @@ def test_exit_2_and_3_and_7_and_5_and_75(tmp_path: Path) -> None:
         cases.append((code, words))
 
     Path(path).write_text(good.replace("[chain]", "[chain]\nendpiont = 1"))
-    judged(2, "[chain] endpiont: unknown field")
+    judged(2, f"error: {path}: [chain] endpiont: unknown field")
     Path(path).write_text(good)
     (tmp_path / "key").chmod(0o644)
-    judged(3, "chmod 600", "--live")
+    judged(3, f"error: {tmp_path / 'key'}: mode 0644 lets others in; chmod 600 key", "--live")
     (tmp_path / "key").chmod(0o600)
     with Lock(tmp_path / "xdg" / "plumbline" / "locks", CHAIN_ID, KEEPER.address):
         judged(5, f"process {os.getpid()}", "--live")
@@ -144,7 +144,16 @@ def test_exit_4_and_6(tmp_path: Path, scene: Scene) -> None:
     assert done.returncode == 4 and "serves chain 31337, expected 1" in done.stderr
     done = ran(tmp_path, "run", "--config", on_chain(tmp_path, scene, vault={"address": VAULT}))
     assert done.returncode == 4 and "no contract" in done.stderr
-    poor = on_chain(tmp_path, scene, dispatch={"min_balance_native": "11"})
+    stale = store_path(tmp_path / "state", CHAIN_ID, scene.vault, live=False)
+    store = Store(stale, chain_id=CHAIN_ID, vault=scene.vault)
+    store.belong("0x" + "11" * 32)  # of a net that was started anew
+    store.close()
+    done = ran(tmp_path, "run", "--once", "--config", on_chain(tmp_path, scene))
+    assert done.returncode == 4 and f"error: {stale}: belongs to genesis 0x11" in done.stderr
+    two = [scene.node.url, scene.node.url.replace("127.0.0.1", "localhost")]
+    poor = on_chain(
+        tmp_path, scene, dispatch={"min_balance_native": "11"}, chain={"endpoints": two}
+    )
     done = ran(tmp_path, "run", "--live", "--config", poor)
     assert done.returncode == 6 and "min_balance_native" in done.stderr
 
@@ -185,7 +194,7 @@ def test_a_dry_run_then_live_to_the_first_liquidations(tmp_path: Path, scene: Sc
     assert told["snapshot"]["live"] and told["snapshot"]["vault"].lower() == scene.vault.lower()
     assert any(t["what"] == "mined" for t in told["transactions"])
     after = ran(tmp_path, "status", "--config", path, "--live")
-    assert after.returncode == 75 and "stopped: stopped" in after.stdout
+    assert after.returncode == 75 and "stopped: it was asked to (live)" in after.stdout
     assert SECRET.hex() not in (tmp_path / "err").read_text()
 
 

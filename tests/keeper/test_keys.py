@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import getpass
 import json
 import logging
 import pickle
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from eth_account import Account
 
 from risk.keeper.errors import KeyError_
 from risk.keeper.keys import KeySource, Signer, load_signer
-from tests.keeper.dispatch_support import SECRET, FakeChain, Rig, intent, signer
+from tests.keeper.dispatch_support import ROOT, SECRET, FakeChain, Rig, intent, signer
 
 PASSWORD = "correct horse battery staple"
 WRONG = "wrong horse"
@@ -159,6 +162,42 @@ def test_missing_sources(keystore: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(KeyError_, match=text):
             load_signer(source, ADDRESS)
+
+
+def test_nobody_can_be_asked_without_a_terminal(keystore: Path) -> None:
+    """In a session of its own a process has none. What comes through a pipe is not read: it would
+    have been typed for all to see.
+    """
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from risk.keeper.keys import KeySource, load_signer\n"
+        "from risk.keeper.errors import KeyError_\n"
+        "try: load_signer(KeySource(keystore=Path(sys.argv[1])), sys.argv[2])\n"
+        "except KeyError_ as error: print(error); sys.exit(error.exit_code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(keystore), ADDRESS],
+        cwd=ROOT,
+        input=PASSWORD + "\n",
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == (
+        f"Password of {keystore}: nobody can be asked without a terminal; "
+        "set [signer] password_file or password_env\n"
+    )
+
+
+def test_nothing_was_typed(keystore: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(text: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr(getpass, "getpass", ended)
+    with pytest.raises(KeyError_, match=r"keystore\.json: none was given"):
+        load_signer(KeySource(keystore=keystore), ADDRESS)
 
 
 def test_the_signer_shows_its_address_only() -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 
+from risk.chain import layout
 from risk.chain.abi import Errors
 from risk.chain.keccak import mapping_slot
-from risk.diff.plumbline import layout
-from risk.diff.plumbline.chain import Chain, address
+from risk.diff.plumbline.chain import address
 from risk.exact.state import Account, Linear, Option
 from risk.keeper.book import Lens, lens_code
 from risk.keeper.book.lens import decode_accounts
 from risk.keeper.source import Malformed, NodeRefused, Source
-from tests.keeper.book_ground import Ground, open_chain
+from tests.support.book_ground import Ground
 
 pytestmark = pytest.mark.chain
 
@@ -23,20 +22,8 @@ EMPTY, FULL = 0xE0 << 8, 0xF0 << 8 | 255
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    opened = open_chain()
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def ground(chain: Chain) -> Iterator[Ground]:
-    made = Ground.new(chain)
-    made.act(Random(0), 10)
-    yield made
-    made.close()
+def ground(furnished: Ground) -> Ground:
+    return furnished
 
 
 @pytest.fixture(scope="module")

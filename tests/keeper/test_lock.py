@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,9 @@ def test_it_excludes_and_names_the_holder(tmp_path: Path) -> None:
         assert lock.held and lock.acquire() is lock
         with pytest.raises(LockHeld, match=f"process {os.getpid()} on ") as caught:
             Lock(tmp_path, 1, A.lower()).acquire()
+        since = json.loads(lock.path.read_text())["since"]
+        when = datetime.fromtimestamp(since, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        assert str(caught.value).endswith(f" since {when}") and str(since) not in str(caught.value)
         assert caught.value.exit_code == 5
         with Lock(tmp_path, 2, A), Lock(tmp_path, 1, B):
             pass  # another chain, another signer
@@ -61,9 +66,10 @@ def test_a_killed_holder_frees_it(tmp_path: Path) -> None:
         assert str(os.getpid()) in lock.path.read_text()
 
 
-def test_a_foreign_text_does_not_confuse_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["[1, 2", f'{{"pid": 1, "host": "a", "since": {10**18}}}'])
+def test_a_foreign_text_does_not_confuse_it(tmp_path: Path, text: str) -> None:
     with Lock(tmp_path, 1, A) as lock:
-        lock.path.write_text("[1, 2")
+        lock.path.write_text(text)
         with pytest.raises(LockHeld, match="another process"):
             Lock(tmp_path, 1, A).acquire()
 

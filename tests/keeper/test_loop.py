@@ -14,12 +14,15 @@ import pytest
 
 from risk.exact.state import Feed, State, Underlying, World
 from risk.keeper.act import Actions, budget, merged
-from risk.keeper.book import Advance, Prices
+from risk.keeper.book import Advance, Part, Prices
 from risk.keeper.dispatch import Declined, Event, Fees, Verdict, What
 from risk.keeper.dispatch.slots import CANCEL, INTENT, Attempt, Slot, Status
+from risk.keeper.dispatch.spending import Spending
 from risk.keeper.errors import BalanceTooLow, Divergence, KeeperError, StateError, Transient
-from risk.keeper.loop import FAULTS, Loop, Parts, Settings
+from risk.keeper.loop import FAULTS, Loop
+from risk.keeper.parts import Parts, Settings
 from risk.keeper.ports import Bucket, Costs, Outcome, Passed, Plan, Simulation, Sweep
+from risk.keeper.purse import Purse
 from risk.keeper.results import Paid
 from risk.keeper.show import About, Board
 from risk.keeper.snapshot import Snapshot
@@ -69,7 +72,12 @@ class World_:
     planned: list[frozenset[int]] = field(default_factory=list)
     sent: list[Intent] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
-    wei: int = WAD
+    wei: list[int] = field(default_factory=lambda: [WAD])  # what each endpoint says
+    fees: Spending = field(default_factory=Spending)
+    reason: str = ""  # why the day's fees hold the sending
+    flagged: int = 0
+    forgiven: int = 0
+    parts: list[Part] = field(default_factory=list)
     paid: Paid | None = None
     first: bool | None = None
     at: Block | None = None
@@ -114,6 +122,12 @@ class World_:
         if self.reconcile_error is not None:
             raise self.reconcile_error
         return "equal"
+
+    def compare_part(self, count: int) -> Part:
+        self.asked.append(f"part {count}")
+        if self.reconcile_error is not None:
+            raise self.reconcile_error
+        return self.parts.pop(0) if self.parts else Part(1, 1, 1)
 
     # scanner
     def scan(self, state: State, prices: Prices, head: Head, advance: Advance) -> Sweep:
@@ -166,6 +180,18 @@ class World_:
         self.cancelled.append(key)
         return Verdict(None, 4, "0xee", "accepted")
 
+    def spending(self, head: Head) -> Spending:
+        return self.fees
+
+    def held(self, head: Head) -> str:
+        return self.reason
+
+    def flag_wei(self, account: int, head: Head) -> int:
+        return self.flagged
+
+    def forgive(self, head: Head) -> None:
+        self.forgiven = head.number
+
     # results
     def of(self, event: Event, wanted: Intent) -> Paid | None:
         return self.paid
@@ -210,6 +236,14 @@ def bench(folder: Path, world: World_, *, live: bool = True, **settings: Any) ->
 
     about = About(5, VAULT, "0xbb", live, 60.0)
     board = Board(about, store, observers=[seen], slots=slots)
+    least = settings.pop("min_balance_wei", 0)
+    purse = Purse(
+        world,
+        lambda: world.wei,
+        endpoints=len(world.wei),
+        least_wei=least,
+        resume=folder / "resume",
+    )
     parts = Parts(
         source=world,
         book=world,
@@ -217,8 +251,7 @@ def bench(folder: Path, world: World_, *, live: bool = True, **settings: Any) ->
         planner=world,
         simulator=world,
         sender=world if live else None,
-        slots=slots,
-        balance=(lambda: world.wei) if live else None,
+        purse=purse if live else None,
         tip=lambda: 10**9,
     )
     actions = Actions(
@@ -259,7 +292,7 @@ def test_the_order_of_a_turn(tmp_path: Path) -> None:
     # 6 of cash at 2000 a native token: the transaction may not cost more than it brings
     assert world.budgets == [6 * WAD // 2_000]
     last = made.seen.all[-1][0]
-    assert last.stopped == "stopped" and last.live
+    assert last.stopped == "it was asked to" and last.live
     full = next(s for s, sweep in made.seen.all if sweep is not None)
     assert (full.accounts.unhealthy, full.accounts.unknown, full.accounts.total) == (1, 1, 10)
     assert full.buckets["unknown"].count == 1
@@ -450,9 +483,9 @@ def test_gas_has_no_price_until_a_feed_has_said_one(tmp_path: Path) -> None:
     [
         ({"reconcile_error": Divergence("cash is 1 in the book and 2 on the chain")}, Divergence),
         ({"tick_error": StateError("journal")}, StateError),
-        ({"submit_error": BalanceTooLow("poor")}, BalanceTooLow),
+        ({"submit_error": BalanceTooLow("poor", 9), "wei": [8, 8]}, BalanceTooLow),
         ({"scan_error": Divergence("both values")}, Divergence),
-        ({"wei": 5}, BalanceTooLow),
+        ({"wei": [5, 5]}, BalanceTooLow),
     ],
 )
 def test_H64_H65_what_ends_a_keeper(
@@ -463,6 +496,7 @@ def test_H64_H65_what_ends_a_keeper(
     with pytest.raises(error) as caught:
         made.loop.run()
     assert str(caught.value) in made.seen.all[-1][0].stopped
+    assert world.asked.count("head") == 1
     report = read_report(made.path, chain_id=5, vault=VAULT)
     assert report.snapshot is not None and report.snapshot.stale()
     assert report.errors[0]["message"] == str(caught.value)
@@ -470,12 +504,32 @@ def test_H64_H65_what_ends_a_keeper(
 
 def test_reconciliation_at_its_intervals(tmp_path: Path) -> None:
     world = World_(heads=[block(i) for i in range(1, 13)], unhealthy=set())
-    ran(tmp_path, world, reconcile_every_blocks=5, full_reconcile_every_blocks=10)
-    assert [a for a in world.asked if a.startswith("reconcile")] == [
-        "reconcile 200",
-        "reconcile 200",
-        "reconcile None",
-    ]
+    world.parts = [Part(11, 1_000, 2_500), Part(11, 2_000, 2_500), Part(11, 2_500, 2_500)]
+    made = ran(tmp_path, world, reconcile_every_blocks=5, full_reconcile_every_blocks=8)
+    done = [a for a in world.asked if a.startswith(("head", "reconcile", "part"))]
+    at = {i: a for i, a in enumerate(" ".join(done).split("head")) if a.strip()}
+    sample, part = " reconcile 200 ", " part 1000 "
+    assert at == {1: sample, 6: sample, 9: part, 10: part, 11: sample[:-1] + part}
+    assert made.counters["full_reconciliations_total"] == 1
+    assert made.counters["reconciliations_total"] == 3
+
+
+def test_a_part_that_cannot_be_read_is_taken_again(tmp_path: Path) -> None:
+    world = World_(heads=[block(i) for i in range(1, 6)], unhealthy=set())
+    made = bench(tmp_path, world, full_reconcile_every_blocks=2)
+    part = world.compare_part
+
+    def failing(count: int) -> Part:
+        if len([a for a in world.asked if a == "part 1000"]) == 0:
+            world.asked.append("part 1000")
+            raise Unreachable("a", "gone")
+        return part(count)
+
+    world.compare_part = failing  # type: ignore[method-assign]
+    made.loop.run()
+    assert made.counters["heads_total"] == 5
+    assert made.counters["full_reconciliations_total"] >= 1
+    assert made.counters["errors_Unreachable_total"] == 1
 
 
 def test_a_reconciliation_that_cannot_be_read_is_done_again(tmp_path: Path) -> None:
@@ -499,7 +553,7 @@ def test_H64_stop_finishes_the_step(tmp_path: Path) -> None:
     world.submit = stopping  # type: ignore[method-assign]
     made.loop.run()
     assert world.sent == [intent()], "what was begun is done, nothing new is begun"
-    assert made.seen.all[-1][0].stopped == "stopped"
+    assert made.seen.all[-1][0].stopped == "it was asked to"
 
 
 def test_an_observer_that_fails_harms_nobody(tmp_path: Path) -> None:

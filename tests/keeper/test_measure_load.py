@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from typer.testing import CliRunner
 
 from risk.chain.rpc import IpcTransport
 from risk.cli import bench, keeper_load
-from risk.keeper.errors import Divergence
+from risk.keeper.errors import Divergence, KeeperError, Transient
 from risk.keeper.measure import soak as soaking
 from risk.keeper.measure.faulty import LAG_BLOCKS, Fault, FaultyEndpoint
+from risk.keeper.measure.host import Host
 from risk.keeper.measure.soak import SoakPlan
 from risk.keeper.measure.stage import Stage
 from risk.keeper.source import (
@@ -96,6 +99,61 @@ def test_a_drift_ends_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cash_wad" in report["divergence"] or "Mask" in report["divergence"]
     assert report["blocks"] < 8
     assert keeper_load.soak_failures(report)[0].startswith("book and chain differ")
+
+
+LEAKY = """
+from risk.keeper.measure import host
+turn, held = host.Child.turn, []
+def leak(child):
+    turn(child)
+    held.append(b"x" * 2**20)
+host.Child.turn = leak
+host.main()
+"""
+BROKEN = """
+from risk.keeper.errors import Divergence, KeeperError, Transient
+from risk.keeper.measure import host
+from risk.keeper.source import Unreachable
+def start(child):
+    raise Unreachable("node", "lost")
+def turn(child):
+    print("this is no answer")
+    raise Divergence("1 is 2")
+def reconcile(child, margins):
+    raise ValueError(f"a defect with {margins} margins")
+host.Child.__init__ = lambda *_: None
+host.Child.start, host.Child.turn, host.Child.reconcile = start, turn, reconcile
+host.Child.stop = lambda _: {"sent_total": 3}
+host.main()
+"""
+
+
+def test_what_a_keeper_does_not_give_back_fails_the_soak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A MiB a turn in the keeper's process, none in the harness."""
+    plan = SoakPlan(blocks=25, accounts=20, reconcile_every=100, reorg_every=0, endpoint_every=0,
+                    outage_every=0, spike_every=0, restart_every=0, deep_reorg_every=0)  # fmt: skip
+    monkeypatch.setattr(soaking, "Host", partial(Host, command=(sys.executable, "-c", LEAKY)))
+    monkeypatch.setattr(soaking, "JUDGED", 20)
+    report = soaking.soak(plan, lambda _: None)
+    assert report["memory"]["growth_mib_a_day"] == pytest.approx(7_200, rel=0.2)
+    assert report["memory"]["flat"] is False
+    assert keeper_load.soak_failures(report)[0].startswith("memory grows by")
+    curve = report["memory_mib"]
+    assert curve[-1][1] - curve[0][1] > 20 > 5 > curve[-1][3] - curve[0][3]
+
+
+def test_what_ends_a_keeper_comes_through(tmp_path: Path) -> None:
+    """Its kind and words; a defect ends the process, which is told too."""
+    with Host({}, tmp_path, (sys.executable, "-c", BROKEN)) as host:
+        with pytest.raises(Transient, match="lost"):
+            host.start()
+        with pytest.raises(Divergence, match="1 is 2"):
+            host.turn()
+        assert host.stop() == {"sent_total": 3}
+        with pytest.raises(KeeperError, match="process ended: exit 1"):
+            host.reconcile(7)
+        with pytest.raises(KeeperError, match="process ended: exit 1"):
+            host.turn()
 
 
 def test_a_soak_that_grows_or_stops_early_fails() -> None:

@@ -55,6 +55,17 @@ def test_metrics_say_what_the_snapshot_says(monitor: Monitor) -> None:
     assert one("suspended") == 0 and one("stopped") == 0 and one("planned_intents") == 3
 
 
+def test_fees_of_the_day_and_their_limits(monitor: Monitor) -> None:
+    spent = replace(busy(), spent_wei=5, lost_wei=4, loss_limit_wei=4, suspended="[fees] …")
+    monitor.seen(spent, None)
+    found = {k.removeprefix("plumbline_keeper_"): v for k, v in metrics(monitor).items()}
+    assert found["day_spent_wei"] == {(): 5} and found["day_lost_wei"] == {(): 4}
+    assert found["day_loss_limit_wei"] == {(): 4} and "day_spend_limit_wei" not in found
+    assert found["suspended"] == {(): 1}
+    monitor.seen(replace(spent, live=False), None)
+    assert "plumbline_keeper_day_spent_wei" not in metrics(monitor)
+
+
 def test_counters_of_any_name(monitor: Monitor) -> None:
     counters = {
         "errors_total": 5,

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from random import Random
-
 import pytest
 
-from risk.diff.plumbline.chain import Chain
 from risk.keeper.book import LensLoader
 from risk.keeper.source import LyingLogs
-from tests.keeper.book_ground import Ground, open_chain
+from tests.support.book_ground import Ground
 
 pytestmark = pytest.mark.chain
 
 
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    opened = open_chain()
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-def test_an_account_that_the_logs_left_out(chain: Chain) -> None:
-    ground = Ground.new(chain)
-    ground.act(Random(0), 30)
-    source = ground.source()
+def test_an_account_that_the_logs_left_out(furnished: Ground) -> None:
+    source = furnished.source()
     head = source.head()
-    loader = ground.loader(source, "lens")
+    loader = furnished.loader(source, "lens")
     assert isinstance(loader, LensLoader)
     full = loader.load(head).state
     found = loader.discover(head)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from risk.exact.state import State
 from risk.keeper.book import Advance, Prices
-from risk.keeper.loop import LONGEST_REST, PATIENCE
 from risk.keeper.ports import Bucket, Costs, Outcome, Passed, Plan, Simulation, Sweep
+from risk.keeper.rest import LONGEST, PATIENCE
 from risk.keeper.types import Head, Intent
 from tests.attacks.scene import model_market
 from tests.keeper.planner_scene import LONG, PERP, WAD, Keeper, at_health, bucket, settle_in
@@ -68,5 +68,5 @@ def test_a_refusal_that_never_ends_gives_its_place_to_others(tmp_path: Path) -> 
     made = ran(tmp_path, world)
     assert {i.account for i in world.sent} == {other}
     refused = made.counters["simulations_reverted_total"]
-    assert PATIENCE <= refused <= heads - 2 * LONGEST_REST  # it is still tried now and then
+    assert PATIENCE <= refused <= heads - 2 * LONGEST  # it is still tried now and then
     assert len(world.sent) == heads - refused

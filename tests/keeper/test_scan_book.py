@@ -16,24 +16,14 @@ from risk.keeper.book import Advance, Book
 from risk.keeper.planner import Planner, Terms
 from risk.keeper.ports import Bucket, Costs, Sweep
 from risk.keeper.scan import Scanner
-from tests.keeper.book_ground import Ground, open_chain
+from tests.support.book_ground import Ground, furnish
 
 pytestmark = pytest.mark.chain
 
 
-@pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    opened = open_chain()
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
 @pytest.fixture
-def ground(chain: Chain) -> Iterator[Ground]:
-    made = Ground.new(chain, seed=5)
-    made.act(Random(0), 25)
+def ground(archive: Chain) -> Iterator[Ground]:
+    made = furnish(archive, seed=5, steps=25)
     yield made
     made.close()
 

@@ -9,7 +9,7 @@ import pytest
 
 from risk.keeper import store as store_module
 from risk.keeper.dispatch import Declined, Event, Verdict, What
-from risk.keeper.errors import StateError
+from risk.keeper.errors import StateError, WrongChain
 from risk.keeper.ports import Outcome, Simulation
 from risk.keeper.snapshot import (
     BucketLine,
@@ -160,6 +160,23 @@ def test_H64_a_file_that_does_not_belong_is_refused(tmp_path: Path, harm: object
     with pytest.raises(StateError, match=str(place(tmp_path))):
         opened(tmp_path)
     assert place(tmp_path).read_bytes() == before
+
+
+def test_a_chain_that_was_started_anew_is_another_one(tmp_path: Path) -> None:
+    """Its id is the same, and its vault lies at the same address."""
+    one, other = "0x" + "11" * 32, "0x" + "22" * 32
+    store = opened(tmp_path)
+    store.belong(one)
+    store.turn(snapshot(), [], 0.0)
+    store.close()
+    again = opened(tmp_path)
+    with pytest.raises(WrongChain, match=f"{place(tmp_path)}: .*{one}.*{other}") as caught:
+        again.belong(other)
+    assert caught.value.exit_code == 4 and "new state folder" in str(caught.value)
+    again.belong(one)
+    again.close()
+    report = read_report(place(tmp_path), chain_id=5, vault=VAULT)
+    assert report.snapshot == snapshot()
 
 
 def test_status_needs_a_database_and_never_makes_one(tmp_path: Path) -> None:

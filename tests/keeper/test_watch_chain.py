@@ -11,21 +11,18 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from risk.cli.watch import WatchOptions, watch_command
-from risk.diff.plumbline.chain import Chain
-from risk.errors import RpcError
 from risk.keeper.errors import Transient
 from risk.keeper.monitor.client import Data, reader
 from risk.keeper.monitor.direct import Ended, direct
 from risk.keeper.snapshot import Snapshot
-from tests.keeper.book_ground import CHAIN_ID, Ground, open_chain
 from tests.keeper.test_monitor_exposition import parse
+from tests.support.book_ground import CHAIN_ID, Ground
 
 pytestmark = pytest.mark.chain
 
@@ -63,28 +60,8 @@ webhook_url = "http://127.0.0.1:9/never-called"
 
 
 @pytest.fixture(scope="module")
-def ground() -> Iterator[Ground]:
-    chain = open_chain()
-    try:
-        made = furnished(chain)
-        yield made
-        made.close()
-    finally:
-        chain.close()
-
-
-def furnished(chain: Chain) -> Ground:
-    """The set-up names its times; a machine that pauses for seconds lets the node's clock pass
-    them: then once more."""
-    for attempt in range(5):
-        try:
-            made = Ground.new(chain)
-            made.act(Random(0), 30)
-            return made
-        except RpcError as error:
-            if "lower than previous block" not in str(error) or attempt == 4:
-                raise
-    raise AssertionError
+def ground(furnished: Ground) -> Ground:
+    return furnished
 
 
 @pytest.fixture

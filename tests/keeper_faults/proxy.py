@@ -378,6 +378,56 @@ def stuck_at(height: int) -> Fault:
     return old
 
 
+def silent_since(first: int) -> Fault:
+    """A provider that pretends consistently that no contract has done anything since the block
+    below ``first``: headers of the true chain with empty blooms, no logs, and storage, code and
+    calls of that older block, at the time of the block that was asked for.
+    """
+    zero = "0x" + "00" * 256
+    known: dict[str, tuple[int, str]] = {}  # hash -> number and time
+
+    def node(x: Exchange, method: str, *params: Json) -> Json:
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        return json.loads(x.proxy.ask(json.dumps(body).encode()))["result"]
+
+    def place(x: Exchange, block: str) -> tuple[int, str]:
+        if block not in known:
+            found = node(x, "eth_getBlockByHash", block, False)
+            known[block] = int(found["number"], 16), found["timestamp"]
+        return known[block]
+
+    def pretend(x: Exchange) -> None:
+        for entry in x.entries:
+            params = entry.get("params", [])
+            at = params[1] if len(params) > 1 else None
+            if entry["method"] == "eth_getStorageAt":
+                at = params[2]
+            if not isinstance(at, dict):
+                continue
+            number, time = place(x, at["blockHash"])
+            if number < first:
+                continue
+            old = {"blockNumber": hex(first - 1)}
+            entry["params"] = [old if p is at else p for p in params]
+            if entry["method"] == "eth_call":
+                state = params[2] if len(params) > 2 else {}
+                entry["params"] = [params[0], old, state, {"time": time}]
+        told = []
+        for entry, answer in zip(x.entries, x.answers(), strict=True):
+            found = answer.get("result")
+            if isinstance(found, dict) and "logsBloom" in found and "parentHash" in found:
+                if int(found["number"], 16) >= first:
+                    answer = {**answer, "result": {**found, "logsBloom": zero}}
+            elif entry["method"] == "eth_getLogs":
+                kept = [log for log in found if int(log["blockNumber"], 16) < first]
+                answer = {**answer, "result": kept}
+            told.append(answer)
+        x.reply(told)
+
+    pretend.__name__ = f"silent since {first}"
+    return pretend
+
+
 def _fork(text: str) -> str:
     """Another hash, the same for the same hash."""
     return text[:-8] + f"{int(text[-8:], 16) ^ 0xDEADBEEF:08x}"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
+from risk.chain import layout
 from risk.chain.keccak import mapping_slot
-from risk.diff.plumbline import layout
 from risk.keeper.dispatch.journal import Journal
 from risk.keeper.store import store_path
 from tests.keeper_faults import proxy as faults
@@ -61,10 +61,6 @@ def no_vault_there(home: Home) -> None:
     home.configure(vault={"address": RIVAL.address})
 
 
-def poor(home: Home) -> None:
-    home.scene.rpc.call("anvil_setBalance", KEEPER.address, hex(10**9))
-
-
 def other_journal(home: Home) -> None:
     """Of a chain with another genesis: a local net that was started anew."""
     with Journal(home.journal, chain_id=CHAIN_ID, signer=KEEPER.address, genesis="0x" + "11" * 32):
@@ -98,7 +94,6 @@ REFUSED: list[tuple[Prepare, int, str]] = [
     (other_code, 4, "5a5a5a"),
     (no_vault_there, 4, ""),
     (other_journal, 4, "genesis"),
-    (poor, 6, "wei"),
     (corrupt_journal, 7, "corrupt"),
     (corrupt_store, 7, "sqlite"),
 ]

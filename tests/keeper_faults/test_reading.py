@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 
 from risk.keeper.book import Book
-from risk.keeper.errors import WrongChain
+from risk.keeper.errors import Divergence, WrongChain
 from risk.keeper.ports import Sweep
 from risk.keeper.scan import Scanner
 from risk.keeper.source import (
@@ -23,10 +23,10 @@ from risk.keeper.source import (
     StaleHead,
 )
 from risk.keeper.types import Health
-from tests.keeper.book_ground import shown
 from tests.keeper_faults import proxy as faults
 from tests.keeper_faults.proxy import Fault, Proxy
 from tests.keeper_faults.scene import RIVAL, Scene
+from tests.support.book_ground import shown
 
 pytestmark = pytest.mark.chain
 
@@ -275,3 +275,30 @@ def test_H64_wrong_chain_id(scene: Scene, proxy: Proxy) -> None:
     with pytest.raises(WrongChain) as caught:
         source.require_chain(31337)
     assert proxy.secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("first", ["the liar", "the honest one"])
+def test_H59_a_provider_that_lies_in_everything(scene: Scene, proxy: Proxy, first: str) -> None:
+    """In headers, logs and lens alike. Asked about itself it is right; another one tells."""
+    urls = [proxy.url, scene.node.url]
+    source = scene.source(*(urls if first == "the liar" else urls[::-1]))
+    alone = scene.source(proxy.url)
+    books = [scene.book(source), scene.book(alone)]
+    for book in books:
+        book.reconcile(margins=9)
+    proxy.add(faults.silent_since(scene.rpc.block_number() + 1))
+    taken = scene.compete_quietly()
+    for book, asked in zip(books, (source, alone), strict=True):
+        book.advance(asked.head())
+    believed = [book.state.accounts[taken].cash_wad == scene.cash(taken) for book in books]
+    assert believed == [first != "the liar", False]
+    assert books[1].reconcile(margins=9).accounts == len(books[1].state.accounts)
+    while not (part := books[1].compare_part(3)).finished:
+        assert part.done % 3 == 0
+    for compare in (lambda: books[0].reconcile(), lambda: books[0].compare_part(10**6)):
+        with pytest.raises(Divergence) as caught:
+            compare()
+        names = [f"127.0.0.1:{port}" for port in (proxy.port, scene.node.port)]
+        liar, honest = (name in str(caught.value) for name in names)
+        assert liar and honest and proxy.secret not in str(caught.value)
+    assert not proxy.sent

@@ -64,7 +64,8 @@ BROKEN: list[tuple[int, int, int, int, tuple[str, int, int]]] = [
     (U1 + 1, 104, 64, 0, ("tenor_cap_wad", 1, 0)),
     (U1 + 1, 168, 16, 0, ("deviation_band_bps", 1, 0)),
     (U1 + 1, 184, 32, 0, ("max_age_seconds", 1, 0)),
-    (U1, 200, 8, 3, ("stray_bits", U1, 3 << 200)),
+    (U1, 208, 8, 3, ("stray_bits", U1, 3 << 208)),
+    (U1, 255, 1, 1, ("stray_bits", U1, 1 << 255)),
     (U1 + 2, 0, 13, 0, ("price_lane", 256, 0)),
     (U1 + 2, 13, 13, 1, ("price_lane", 257, 1)),
     (U1 + 2, 65, 13, 4_095, ("price_lane", 261, 4_095)),
@@ -133,6 +134,20 @@ def test_chain_accepts_and_gives_back(vault: VaultCalls, scenarios: int) -> None
     assert vault.call(state, "setRiskParams", params.encode(), sender=OWNER) == []
     _, blob = vault.call(state, "riskParams")
     assert blob == params.encode()
+
+
+@pytest.mark.chain
+@pytest.mark.parametrize("group", [1, 128, 255])
+def test_any_group_is_accepted(vault: VaultCalls, group: int) -> None:
+    state, params = base()
+    last = replace(params.underlyings[-1], group=group)
+    grouped = replace(params, underlyings=(*params.underlyings[:-1], last))
+    assert grouped.has_groups and not params.has_groups
+    assert grouped.encode() == with_word(params.encode(), U1, group, 200, 8)
+    assert RiskParams.decode(grouped.encode()) == grouped
+    assert vault.call(state, "setRiskParams", grouped.encode(), sender=OWNER) == []
+    with pytest.raises(ValueError, match="group"):
+        replace(grouped, underlyings=(replace(last, group=256),)).encode()
 
 
 def test_price_shock_stays_above_minus_one_hundred_percent() -> None:

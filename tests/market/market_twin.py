@@ -14,12 +14,12 @@ from typing import Any
 from eth_account import Account as Keys
 from eth_account.signers.local import LocalAccount
 
+from risk.chain import layout
 from risk.chain.abi import Errors, codec, functions
 from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.keccak import keccak
 from risk.chain.node import project_root
 from risk.chain.rpc import Rpc, from_hex, to_hex
-from risk.diff.plumbline import layout
 from risk.errors import RevertError, RpcError
 from risk.exact.errors import ModelRevert
 from risk.exact.market import listing, market_logic

@@ -674,3 +674,59 @@ def test_a_check_of_two_accounts_is_cheap(priced: Twin) -> None:
     touch(priced)
     assert check(priced, ALICE, BOB) is None
     assert priced.gas_used < 400_000
+
+
+# ------------------------------------------------------------------------------------- groups
+
+
+def grouped(t: Twin) -> None:
+    """The two underlyings are of two groups."""
+    assert t.state.params is not None
+    first, second = t.state.params.underlyings
+    t.set_params(replace(t.state.params, underlyings=(first, replace(second, group=1))))
+    touch(t)
+
+
+def test_groups_are_asked_for_before_any_market(priced: Twin) -> None:
+    grouped(priced)
+    give(priced, ALICE, 10**6 * WAD, linear=[(PERP_0, 1, 0), (PERP_1, 1, 0)])
+    give(priced, BOB, 10**6 * WAD, linear=[(PERP_0, 1, 0)])
+    touch(priced)
+    for order in ((ALICE, BOB), (BOB, ALICE)):
+        priced.refuse("MixedGroups", (ALICE, 0, 1), check(priced, *order))
+    for u in (0, 1):
+        priced.set_feed(priced.state.underlyings[u].feed, 1, mode=REVERTS)
+    before = epochs(priced)
+    priced.refuse("MixedGroups", (ALICE, 0, 1), check(priced, BOB, ALICE))
+    priced.refuse("OracleNotUsable", (0, HALTED), check(priced, BOB))
+    assert epochs(priced) == before
+
+
+def test_a_settled_position_comes_before_the_groups(priced: Twin) -> None:
+    """Of any account: what is left after settling may be of one group."""
+    grouped(priced)
+    give(priced, ALICE, 10**6 * WAD, linear=[(PERP_0, WAD, 0), (PERP_1, WAD, 0)])
+    give(priced, BOB, 10**6 * WAD, linear=[(FUTURE_0, WAD, 0)])
+    key = instrument_id.bucket_key(FUTURE_0)
+    priced.state.settlements[key] = Settlement(3_000 * WAD, 1, 1, 1, 3_000 * WAD, True)
+    priced.world.timestamp = instrument_id.expiry(FUTURE_0)
+    priced.write_state()
+    touch(priced)
+    priced.refuse("SettleFirst", (BOB, FUTURE_0), check(priced, ALICE, BOB))
+    priced.refuse("MixedGroups", (ALICE, 0, 1), check(priced, ALICE))
+
+
+def test_collateral_and_options_are_of_a_group(priced: Twin) -> None:
+    grouped(priced)
+    for holding in (
+        {"cash": -1, "collateral": {0: WAD}, "linear": [(PERP_1, 1, 0)]},
+        {"cash": 10**6 * WAD, "collateral": {1: WAD}, "linear": [(PERP_1, 1, 0)]},
+        {"cash": 10**6 * WAD, "options": [(CALL_0, WAD)], "linear": [(PERP_1, 1, 0)]},
+        {"cash": 10**6 * WAD, "options": [(CALL_0, -WAD)], "linear": [(PERP_1, -1, 0)]},
+    ):
+        give(priced, ALICE, **holding)  # type: ignore[arg-type]
+        touch(priced)
+        priced.refuse("MixedGroups", (ALICE, 0, 1), check(priced, ALICE))
+    give(priced, ALICE, 10**6 * WAD, linear=[(PERP_0, 0, 5), (PERP_1, 1, 0)])
+    touch(priced)
+    assert check(priced, ALICE) is None

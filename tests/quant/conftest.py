@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from risk.quant.data import PriceTable
 from risk.quant.generate import generate
 from risk.quant.var import linear_losses
+from tests.support.book_ground import archive, furnished  # noqa: F401
 
 # A folder next to the checkout; the project itself ships only data that it generates.
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from risk.cli.main import app
-from risk.diff.plumbline.chain import Chain
 from risk.exact.errors import ModelRevert
 from risk.exact.margin import margin_engine
 from risk.exact.state import Account
 from risk.quant.book_chain import book_from_chain, book_from_record
 from risk.quant.errors import QuantError
 from risk.quant.whatif import Measure
-from tests.keeper.book_ground import Ground, open_chain
+from tests.support.book_ground import Ground
 
 pytestmark = pytest.mark.chain
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Chain]:
-    opened = open_chain()
-    try:
-        yield opened
-    finally:
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def ground(chain: Chain) -> Ground:
-    made = Ground.new(chain)
-    made.act(Random(0), 30)
-    return made
+def ground(furnished: Ground) -> Ground:
+    return furnished
 
 
 def endpoint(ground: Ground) -> str:

@@ -16,13 +16,13 @@ from typing import Any
 from eth_account import Account as Keys
 from eth_account.signers.local import LocalAccount
 
+from risk.chain import layout
 from risk.chain.abi import Errors, functions
 from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.keccak import keccak
 from risk.chain.node import project_root
 from risk.chain.rpc import Rpc, from_hex, to_hex
 from risk.chain.vault_abi import vault_abi
-from risk.diff.plumbline import layout
 from risk.errors import RevertError
 from risk.exact.custody import interest_lib
 from risk.exact.errors import ModelRevert

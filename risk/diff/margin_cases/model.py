@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from risk.chain.abi import Errors
+from risk.chain.views import MARGIN
 from risk.diff.margin_cases.accounts import MarginCase, MarginOf
 from risk.diff.margin_cases.market import Market
-from risk.diff.plumbline.views import MARGIN
 from risk.exact.errors import ModelRevert
 from risk.exact.margin.margin_engine import Margin
 from risk.exact.state import Account

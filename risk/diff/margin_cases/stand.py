@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from risk.chain import layout
 from risk.chain.abi import functions
 from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.node import project_root
@@ -18,7 +19,6 @@ from risk.diff.kit.errors import DiffError
 from risk.diff.margin_cases.accounts import MarginCase
 from risk.diff.margin_cases.market import Market
 from risk.diff.margin_cases.words import account_words
-from risk.diff.plumbline import layout
 from risk.diff.plumbline.chain import ADMIN, ANYBODY
 
 ARRAYS_A_CALL = 64  # 64 arrays of 64 scenarios are about 12 million gas

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from risk.chain.keccak import keccak
-from risk.diff.plumbline.layout import ACCOUNTS
+from risk.chain.layout import ACCOUNTS
 from risk.exact.state import Account
 
 _SLOT = ACCOUNTS.to_bytes(32, "big")

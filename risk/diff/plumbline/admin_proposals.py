@@ -10,7 +10,7 @@ from risk.diff.plumbline.base import Base
 from risk.diff.plumbline.chain import ADMIN
 from risk.diff.plumbline.draw import chance
 from risk.diff.plumbline.params_blob import CollateralParams
-from risk.diff.plumbline.tails import draw_underlying_tail, make_tail
+from risk.diff.plumbline.tails import draw_groups, draw_underlying_tail, make_tail
 from risk.diff.plumbline.world import (
     DAY,
     BucketSpec,
@@ -43,6 +43,7 @@ class AdminProposals(Base):
             for u, item in enumerate(spec.underlyings):
                 draw_underlying_tail(rng, params, u, item.price_wad)
         params.im_factor_bps = rng.randint(params.target_bps, 20_000)
+        draw_groups(params, spec.now, self.session.now)  # also over accounts that hold two of them
         blob, sender = params.blob(), ADMIN
         if bad:
             if chance(rng, 25):

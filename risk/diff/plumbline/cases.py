@@ -97,6 +97,8 @@ def make_case(seed: int, index: int) -> MarginCase:
     target = account if chance(rng, 1) else liquidator
     tags = _tags(spec, state, account, boundary)
     tags |= {f"tail: {name}" for name, value in vars(spec.params.tail).items() if value}
+    if state.params is not None and state.params.has_groups:
+        tags |= {"groups"}
     return MarginCase(
         seed, index, tags, spec, state, world, account, target, sender, fraction, limit, boundary
     )

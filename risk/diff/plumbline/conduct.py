@@ -4,6 +4,7 @@
   price, time, parameters, open interest, auto-deleveraging or a socialised loss.
 * Nobody touches the money of an account without a right to it.
 * What only moves forward does not move back.
+* Nobody with obligations comes to hold underlyings of two groups, but who takes over such a book.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from risk.exact.accounts import account_lib, rights
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import margin_engine
+from risk.exact.margin import drift, margin_engine
 from risk.exact.margin.margin_engine import Margin
 from risk.exact.state import Account, State
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 OWNERS_ONLY = frozenset({"deposit", "withdraw", "transfer", "raiseMinNonce", "setOperator"})
 EXEMPT = frozenset({"autoDeleverage", "socialise", "settle", "liquidateFlash", "setRiskParams"})
+
+TAKES_OVER = frozenset({"liquidate", "liquidateFlash", "liquidateLegs"})
 
 
 def misconduct(session: ModelSession) -> Iterator[str]:
@@ -44,6 +47,8 @@ def misconduct(session: ModelSession) -> Iterator[str]:
     if not EXEMPT.intersection(names):
         for number in changed:
             yield from _fell_below(before, state, number)
+    if "setRiskParams" not in names:
+        yield from _mixed(before, state, changed, bool(TAKES_OVER.intersection(names)))
     for number in changed:
         old, new = before.accounts.get(number), state.accounts[number]
         if old is not None and old.flagged_at and not new.flagged_at:
@@ -59,6 +64,26 @@ def _strangers(
     for number in changed:
         if number >> 8 != action.sender and not (allowed and number >> 8 == named >> 8):
             yield f"{action.sender:#x} changed account {number:#x} of somebody else"
+
+
+def _mixed(before: State, state: State, changed: list[int], takes_over: bool) -> Iterator[str]:
+    """Underlyings of two groups in an account with obligations, beyond those that one such account
+    of before held: it itself, or where somebody takes over, any.
+    """
+    p = state.params
+    if p is None or not p.has_groups:
+        return
+
+    def mask(of: State, number: int) -> set[int]:
+        account = account_lib.load(of, number)
+        held = drift.underlying_mask(p, account) if account_lib.has_obligations(account) else set()
+        return held if len({p.underlyings[u].group for u in held}) > 1 else set()
+
+    sources = [mask(before, n) for n in before.accounts] if takes_over else []
+    for number in changed:
+        held = mask(state, number)
+        if held and not any(held <= old for old in [mask(before, number), *sources]):
+            yield f"account {number:#x} came to hold {sorted(held)}, which are of two groups"
 
 
 def _backwards(before: State, state: State) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from risk.diff.plumbline.layout import pack
+from risk.chain.layout import pack
 
 LANE_BITS = 13
 LANE_BIAS = 4096
@@ -40,6 +40,7 @@ class UnderlyingParams:
     stable_band_bps: int = 0
     jump_bps: int = 0
     position_cap_wad: int = 0
+    group: int = 0
 
 
 @dataclass
@@ -198,6 +199,7 @@ def _underlying(u: UnderlyingParams) -> list[int]:
             (u.basis_slope_bps, 16),
             (u.price_unit_e6, 16),
             (u.vol_unit_e6, 16),
+            (u.group, 8),
         ),
         pack(
             (u.tenor_power_wad, 64),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from risk.diff.plumbline import seekers
+from risk.diff.plumbline import group_seekers, seekers
 from risk.diff.plumbline.action import VaultAction
 from risk.diff.plumbline.admin_proposals import AdminProposals
 from risk.diff.plumbline.batch_proposals import BatchProposals
@@ -21,6 +21,7 @@ from risk.diff.plumbline.waterfall_proposals import WaterfallProposals
 WIND_DOWN_FROM = 40  # actions
 BAD_PERCENT = 22
 SEEK_PERCENT = 22
+GROUP_PERCENT = 25  # where there is more than one group
 
 
 class Proposer(BatchProposals, SettlementProposals, WaterfallProposals, AdminProposals):
@@ -68,6 +69,10 @@ class Proposer(BatchProposals, SettlementProposals, WaterfallProposals, AdminPro
                 action = step(rng)
                 if action is not None:
                     return action
+        if self._params is not None and self._params.has_groups and chance(rng, GROUP_PERCENT):
+            action = group_seekers.seek(self, rng)
+            if action is not None:
+                return action
         if chance(rng, SEEK_PERCENT):
             action = seekers.seek(self, rng)
             if action is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from risk.chain import views
 from risk.chain.node import project_root
 from risk.diff.adapter import Value
 from risk.diff.compare import show
@@ -19,7 +20,6 @@ from risk.diff.findings.finding import (
     fingerprint_of,
     line_of,
 )
-from risk.diff.plumbline import views
 from risk.diff.plumbline.model import attempt
 from risk.diff.plumbline.replay_steps import VAULT, VaultStep
 from risk.diff.plumbline.replay_worlds import VaultWorld

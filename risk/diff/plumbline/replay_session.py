@@ -11,11 +11,11 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from risk.chain import views
 from risk.chain.abi import functions
 from risk.diff.adapter import Mismatch, Observation, Outcome, Value
 from risk.diff.compare import NO_TOLERANCE
 from risk.diff.kit.errors import DiffError
-from risk.diff.plumbline import views
 from risk.diff.plumbline.action import VaultAction
 from risk.diff.plumbline.faults import Fault, planted
 from risk.diff.plumbline.lone import Nowhere

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
+from risk.chain import views
 from risk.chain.abi import Function
 from risk.diff.adapter import Outcome, Value
-from risk.diff.plumbline import views
 from risk.exact.market.report_hash import VolReport
 from risk.exact.state import Account, Settlement, State
 from risk.exact.trading.order_hash import Order

@@ -12,10 +12,16 @@ from typing import Any
 
 from risk.diff.plumbline.faults import Fault, _instead, _with_original
 from risk.exact.accounts import account_logic, rights
-from risk.exact.custody import interest_lib, interest_logic, position_lib, withdraw_limits
+from risk.exact.custody import (
+    custody_logic,
+    interest_lib,
+    interest_logic,
+    position_lib,
+    withdraw_limits,
+)
 from risk.exact.errors import ModelRevert
 from risk.exact.liquidation import health_test
-from risk.exact.margin import margin_logic, stable_charge
+from risk.exact.margin import groups, margin_logic, stable_charge
 from risk.exact.market import breaker, follow, funding, sequencer
 from risk.exact.math import wad_math
 from risk.exact.settlement import settlement_lib, settlement_logic
@@ -95,6 +101,12 @@ def _without_grace(state: Any, world: Any, p: Any, original: Any) -> None:
     original(state, world, replace(p, sequencer_grace_seconds=0))
 
 
+def _nothing_allowed(
+    p: Any, account_id: int, mask: Any, allowed: Any = (), original: Any = None
+) -> None:
+    original(p, account_id, mask)
+
+
 def _stable_at_once(data: Any, world: Any, item: Any, price: int, original: Any) -> None:
     original(data, world, replace(item, stable_rate_bps_per_day=65_535), price)
 
@@ -129,6 +141,17 @@ SEQUENCE_FAULTS: tuple[Fault, ...] = (
         follow,
         "_move_stable",
         _with_original(_stable_at_once),
+    ),
+    Fault("groups ignored", "groups", groups, "require_one", _instead(_nothing)),
+    Fault(
+        "any collateral let in", "groups", custody_logic, "require_one_group", _instead(_nothing)
+    ),
+    Fault(
+        "a mixed book is for nobody",
+        "groups",
+        groups,
+        "require_one",
+        _with_original(_nothing_allowed),
     ),
     Fault("fee not credited", "fee", trade_logic, "_exchange", _with_original(_fee_lost)),
     Fault("fee rounded down", "fee", trade_logic, "mul_div_up", lambda _: wad_math.mul_div_down),

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from random import Random
 from typing import Any
 
+from risk.chain import decode, layout, views
 from risk.chain.keccak import keccak
 from risk.chain.rebuild import rebuild
 from risk.chain.vault_abi import vault_abi
 from risk.diff.adapter import Mismatch, Observation, Outcome, Value
 from risk.diff.compare import compare
-from risk.diff.plumbline import decode, layout, samples, views
+from risk.diff.plumbline import samples
 from risk.diff.plumbline.action import VaultAction
 from risk.diff.plumbline.chain import Chain, Sent
 from risk.diff.plumbline.model import array_words, attempt

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Protocol
 
+from risk.chain import layout
 from risk.chain.abi import Function, functions
-from risk.diff.plumbline import layout
 from risk.diff.plumbline.action import VaultAction
 from risk.diff.plumbline.chain import ADMIN
 from risk.diff.plumbline.draw import chance, log_int

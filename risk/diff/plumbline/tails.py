@@ -1,5 +1,5 @@
-"""Random tails of the risk parameters: every feature on or off, with limits that actions still
-mostly stay below.
+"""Random tails of the risk parameters, every feature on or off, with limits that actions still
+mostly stay below; and random groups.
 
 Kept apart from ``world.make_world``, whose draws other generators (vectors, gas) rely on.
 """
@@ -13,10 +13,15 @@ from risk.diff.plumbline.params_blob import Params, Tail
 from risk.diff.plumbline.world import DAY, WAD, WorldSpec
 
 ALL_OFF_PERCENT = 15
+GROUPED_PERCENT = 25
+GROUPS = (0, 1, 7, 255)
 
 
 def draw_tails(rng: Random, spec: WorldSpec) -> None:
-    """Fill the tail of ``spec.params`` in place; in a share of the worlds everything stays off."""
+    """Fill the tail of ``spec.params`` in place; in a share of the worlds everything stays off.  In
+    another share the underlyings are of two or three groups.
+    """
+    draw_groups(spec.params, spec.now)
     if chance(rng, ALL_OFF_PERCENT):
         return
     params = spec.params
@@ -31,6 +36,17 @@ def draw_tails(rng: Random, spec: WorldSpec) -> None:
         c.withdraw_cap = (
             log_int(rng, 10 ** (c.decimals + 1), 10 ** (c.decimals + 5)) if chance(rng, 40) else 0
         )
+
+
+def draw_groups(params: Params, *key: int) -> None:
+    """Groups of the underlyings, one for all of them mostly; in place.
+
+    ``key`` seeds a generator of their own, so that everything else is drawn as if there were none.
+    """
+    rng = Random(f"groups {key}")
+    names = rng.sample(GROUPS, rng.choice([2, 2, 3])) if chance(rng, GROUPED_PERCENT) else [0]
+    for item in params.underlyings:
+        item.group = rng.choice(names)
 
 
 def make_tail(rng: Random) -> Tail:

@@ -8,9 +8,10 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from risk.chain import decode, layout, views
 from risk.chain.node import project_root
 from risk.diff.adapter import Observation, Outcome, Value
-from risk.diff.plumbline import decode, layout, reach, views
+from risk.diff.plumbline import reach
 from risk.diff.plumbline.cases import MarginCase, make_case
 from risk.diff.plumbline.chain import (
     ADMIN,

@@ -8,6 +8,7 @@ from risk.exact.accounts import account_lib, rights
 from risk.exact.custody import custody_logic, interest_lib
 from risk.exact.errors import ModelRevert
 from risk.exact.margin import margin_logic
+from risk.exact.market.feed_reader import load_params
 from risk.exact.math.wad_math import UINT256_MAX
 from risk.exact.state import Account, State, World
 
@@ -35,8 +36,8 @@ def transfer(
     """``IVaultExtension.transfer``; returns the native units moved.
 
     Order of refusals: NotAccountOwner (of ``source``), OwnersDiffer, SameAccount, UnknownToken,
-    ZeroAmount; collateral: InsufficientCollateral; CashOutOfRange; those of ``initial_margin`` of
-    ``source``, which answers to the rules of a withdrawal.
+    ZeroAmount; collateral: InsufficientCollateral, MixedGroups (of ``target``); CashOutOfRange;
+    those of ``initial_margin`` of ``source``, which answers to the rules of a withdrawal.
     """
     rights.require_right(state, source, sender, rights.WITHDRAW)
     if source >> 8 != target >> 8:
@@ -49,7 +50,7 @@ def transfer(
     if j is None:
         moved = _move_cash(state, source, a, b, amount)
     else:
-        moved = _move_collateral(a, b, j, amount)
+        moved = _move_collateral(state, target, a, b, j, amount)
     account_lib.store(state, source, a)
     account_lib.store(state, target, b)
     if account_lib.has_obligations(a):
@@ -71,7 +72,7 @@ def _move_cash(state: State, source: int, a: Account, b: Account, amount: int) -
     return amount
 
 
-def _move_collateral(a: Account, b: Account, j: int, amount: int) -> int:
+def _move_collateral(state: State, target: int, a: Account, b: Account, j: int, amount: int) -> int:
     balance = a.collateral[j]
     if amount == UINT256_MAX:
         amount = balance
@@ -79,6 +80,8 @@ def _move_collateral(a: Account, b: Account, j: int, amount: int) -> int:
         raise ModelRevert("ZeroAmount")
     if amount > balance:
         raise ModelRevert("InsufficientCollateral", (j, balance, amount))
+    if b.collateral[j] == 0:
+        custody_logic.require_one_group(load_params(state), target, b, j)
     a.collateral[j] -= amount
     b.collateral[j] += amount
     return amount

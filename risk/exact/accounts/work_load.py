@@ -33,12 +33,12 @@ def require_if_grown(p: RiskParams, account_id: int, a: Account, before: int, al
 
 
 def load(scenarios: int, a: Account) -> int:
-    """options·(K + 35) + buckets·(8 + ⌊K/6⌋) + underlyings·(70 + ⌊K/2⌋) + linear·35."""
+    """options·(K + 35) + buckets·(10 + ⌊K/6⌋) + underlyings·(70 + ⌊K/2⌋) + linear·35."""
     buckets = {instrument_id.bucket_key(x.instrument) for x in a.options}
     underlyings = {instrument_id.underlying(x.instrument) for x in a.options}
     return (
         len(a.options) * (scenarios + 35)
-        + len(buckets) * (8 + scenarios // 6)
+        + len(buckets) * (10 + scenarios // 6)
         + len(underlyings) * (70 + scenarios // 2)
         + len(a.linear) * 35
     )

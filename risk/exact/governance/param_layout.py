@@ -107,6 +107,7 @@ TABLES: Final[tuple[tuple[Field, ...], ...]] = (
         ("basis_slope_bps", 16, UP | _RT, 50),
         ("price_unit_e6", 16, BOTH | _ALL, 2),
         ("vol_unit_e6", 16, BOTH | _ALL, 12),
+        ("group", 8, BOTH, 0),
     ),
     _table(
         ("tenor_power_wad", 64, BOTH | _ALL | RELATIVE, 500),

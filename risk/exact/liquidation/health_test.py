@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from risk.exact.accounts import account_lib
+from risk.exact.accounts.account_lib import has_obligations
 from risk.exact.custody import interest_lib
 from risk.exact.errors import ModelRevert
 from risk.exact.liquidation import slice_math
-from risk.exact.margin import drift, margin_engine, margin_logic
+from risk.exact.margin import drift, groups, margin_engine, margin_logic
 from risk.exact.margin.drift import Live
 from risk.exact.margin.margin_engine import Margin
 from risk.exact.market import feed_reader, funding, sequencer, snapshots
@@ -112,7 +113,7 @@ def require_unhealthy(state: State, world: World, c: Case) -> Margin:
             rate_wad, _, _ = feed_reader.live_rate(state, world, j)
             if rate_wad:
                 c.live.rates[j] = rate_wad
-    moved = drift.moved_mask(state, p, a, c.live)
+    moved = drift.moved_mask(state, p, a, c.mask, c.live)
     if moved and m.equity + c.favour + 2 * drift.bound(state, p, a, moved, c.live) >= m.mm:
         for u in sorted(moved):
             snapshots.take(state, world, p, u, *c.live.prices[u])
@@ -160,33 +161,39 @@ def _flagged_at(state: State, account_id: int) -> int:
 def finish(
     state: State,
     world: World,
+    c: Case,
     liquidator_id: int,
     b: Account,
     callback: Callable[[], None] | None,
 ) -> None:
-    """Run the callback with checks deferred; then ``InsufficientMargin(liquidator, E, required)``
+    """Run the callback with checks deferred; then ``MixedGroups(liquidator, u, v)`` unless all the
+    liquidator holds was the account's, and ``InsufficientMargin(liquidator, E, required)``
     at the snapshots; then, unless a batch or another callback is around, what was deferred.  Until
     its own check nobody may liquidate the liquidator: ``TooManyDeferred(16)``.
     """
     if callback is None:
-        _require_initial(state, liquidator_id, b)
+        _require_initial(state, c, liquidator_id, b)
         return
     outermost = not state.deferring
     state.deferring = True
     margin_logic.mark_liquidating(state, liquidator_id)
     callback()
     state.deferring = not outermost
-    _require_initial(state, liquidator_id, load_settled(state, world, liquidator_id))
+    _require_initial(state, c, liquidator_id, load_settled(state, world, liquidator_id))
     if outermost:
         margin_logic.require_deferred(state, world)
 
 
-def _require_initial(state: State, liquidator_id: int, b: Account) -> None:
-    """E ≥ max(IM + gap, min_margin), 0 without obligations.  IM and gap are rounded up, E down."""
+def _require_initial(state: State, c: Case, liquidator_id: int, b: Account) -> None:
+    """With obligations: one group, or nothing that the account did not hold; E ≥ max(IM + gap,
+    min_margin), 0 without obligations.  IM and gap are rounded up, E down.
+    """
+    p = feed_reader.load_params(state)
+    if has_obligations(b):
+        groups.require_one(p, liquidator_id, drift.underlying_mask(p, b), c.mask)
     m = margin_engine.compute(state, liquidator_id, b)
     required = 0
     if m.has_obligations:
-        p = feed_reader.load_params(state)
         required = max(m.im + settlement_lib.gap(state, b), p.min_margin_wad)
     if m.equity < required:
         raise ModelRevert("InsufficientMargin", (liquidator_id, m.equity, required))

@@ -62,7 +62,7 @@ def liquidate_legs(
     account_lib.store(state, account_id, c.a)
     account_lib.store(state, liquidator_id, b)
     work_load.require_if_grown(c.p, liquidator_id, b, positions, allowed)
-    health_test.finish(state, world, liquidator_id, b, callback)
+    health_test.finish(state, world, c, liquidator_id, b, callback)
     return payment
 
 

@@ -51,9 +51,9 @@ def liquidate(
     InitialMarginOwed(account), errors of settling, errors of the margin of the account,
     AccountHealthy, NotFlagged, GracePeriod, PaymentAboveLimit, SizeOutOfRange (liquidator),
     CashOutOfRange (account), TooManyPositions, CashOutOfRange and AccountTooHeavy (liquidator),
-    SliceLoweredHealth, TooManyDeferred, what the callback raises, errors of the margin of the
-    liquidator, InsufficientMargin(liquidator); with a callback at last those of the deferred
-    checks.
+    SliceLoweredHealth, TooManyDeferred, what the callback raises, MixedGroups(liquidator), errors
+    of the margin of the liquidator, InsufficientMargin(liquidator); with a callback at last those
+    of the deferred checks.
     """
     rights.require_right(state, liquidator_id, sender, rights.TRADE)
     if account_id == liquidator_id:
@@ -70,7 +70,7 @@ def liquidate(
     fraction, payment = _price(state, world, c, m, fraction_wad, max_payment_wad)
     _move(state, c, liquidator_id, b, fraction, payment)
     _check_health(state, c, m.health_factor)
-    health_test.finish(state, world, liquidator_id, b, callback)
+    health_test.finish(state, world, c, liquidator_id, b, callback)
     return fraction, payment
 
 

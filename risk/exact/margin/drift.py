@@ -5,7 +5,7 @@ Twin: ``contracts/margin/Drift.sol``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 from risk.exact.margin import instrument_id
@@ -34,12 +34,14 @@ def underlying_mask(p: RiskParams, account: Account) -> set[int]:
     return mask
 
 
-def moved_mask(state: State, p: RiskParams, account: Account, live: Live) -> set[int]:
-    """Underlyings of the account whose usable live price or held rate differs from the snapshot."""
+def moved_mask(
+    state: State, p: RiskParams, account: Account, mask: Set[int], live: Live
+) -> set[int]:
+    """Underlyings of the account (``mask``: its ``underlying_mask``) whose usable live price or
+    held rate differs from the snapshot.
+    """
     moved = {
-        u
-        for u in underlying_mask(p, account)
-        if u in live.prices and state.underlyings[u].price_wad != live.prices[u][0]
+        u for u in mask if u in live.prices and state.underlyings[u].price_wad != live.prices[u][0]
     }
     for j, amount in enumerate(account.collateral):
         if amount and j in live.rates:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from risk.exact.accounts.account_lib import has_obligations
 from risk.exact.custody import pnl_lib
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import drift, instrument_id, margin_engine
+from risk.exact.margin import drift, groups, instrument_id, margin_engine
 from risk.exact.margin.drift import Live
 from risk.exact.margin.margin_engine import Margin
 from risk.exact.market import feed_reader, funding, oracle_matrix, sequencer, snapshots
@@ -29,7 +29,8 @@ def require_initial(
     counts up to its cap only.
 
     1. accounts without obligations are dropped; none left: done, nothing is read.
-       ``SequencerDown``, ``SequencerGrace``; for each of the others ``SettleFirst``.
+       ``SequencerDown``, ``SequencerGrace``; for each of the others ``SettleFirst``; for each of
+       the others ``MixedGroups`` where its underlyings are of more than one group.
     2. for each underlying of the others, ascending: ``OracleNotUsable`` unless ``oracle_matrix``
        allows WITHDRAW and INCREASE to those that do it and are exposed to it; ``RateInvalid``
        where the rate of one of its collaterals that they hold cannot be read; funding is
@@ -51,11 +52,12 @@ def require_initial(
     p = feed_reader.load_params(state)
     sequencer.require_live(state, world, p)
     _require_unsettled(state, world, owing)
-    live = _freshen(state, world, p, [a for _, a in owing], taking)
+    masks = _require_one_group(p, owing)
+    live = _freshen(state, world, p, [a for _, a in owing], masks, taking)
     margins = _margins(state, owing)
     taken = False
-    for (_, account), margin in zip(owing, margins, strict=True):
-        if _take_drifted(state, world, p, account, margin, live):
+    for (_, account), mask, margin in zip(owing, masks, margins, strict=True):
+        if _take_drifted(state, world, p, account, mask, margin, live):
             taken = True
     if taken:
         margins = _margins(state, owing)
@@ -85,13 +87,26 @@ def _require_unsettled(state: State, world: World, owing: Sequence[tuple[int, Ac
             raise ModelRevert("SettleFirst", (account_id, instrument))
 
 
+def _require_one_group(p: RiskParams, owing: Sequence[tuple[int, Account]]) -> list[set[int]]:
+    """Step 1, the last of it: ``MixedGroups``.  Returns the underlyings of each account."""
+    masks = [drift.underlying_mask(p, account) for _, account in owing]
+    for (account_id, _), mask in zip(owing, masks, strict=True):
+        groups.require_one(p, account_id, mask)
+    return masks
+
+
 def _freshen(
-    state: State, world: World, p: RiskParams, owing: Sequence[Account], taking: Sequence[bool]
+    state: State,
+    world: World,
+    p: RiskParams,
+    owing: Sequence[Account],
+    masks: Sequence[set[int]],
+    taking: Sequence[bool],
 ) -> Live:
     """Step 2: read every live price once, take the snapshots that are due."""
     actions: dict[int, set[Action]] = {}
-    for account, out in zip(owing, taking, strict=True):
-        for u in drift.underlying_mask(p, account):
+    for mask, out in zip(masks, taking, strict=True):
+        for u in mask:
             actions.setdefault(u, set()).add(Action.WITHDRAW if out else Action.INCREASE)
     live = Live()
     for u in sorted(actions):
@@ -160,10 +175,16 @@ def _require_equity(
 
 
 def _take_drifted(
-    state: State, world: World, p: RiskParams, account: Account, margin: Margin, live: Live
+    state: State,
+    world: World,
+    p: RiskParams,
+    account: Account,
+    mask: set[int],
+    margin: Margin,
+    live: Live,
 ) -> bool:
     """Step 3 (second half), of one account: True where a snapshot was taken."""
-    moved = drift.moved_mask(state, p, account, live)
+    moved = drift.moved_mask(state, p, account, mask, live)
     if not moved:
         return False
     if 2 * drift.bound(state, p, account, moved, live) <= margin.im - margin.mm:

@@ -95,7 +95,7 @@ def _validate_underlying(words: Sequence[int], scenarios: int, u: int) -> None:
     for name in ("tenor_cap_wad", "deviation_band_bps", "max_age_seconds"):
         if limits[name] == 0:
             raise _invalid(name, u, 0)
-    _no_stray_bits(words, word, 200)
+    _no_stray_bits(words, word, 208)
     # price shock > −100 %: lane·unit > −1e6
     _validate_lanes(words, word + 2, scenarios, -(-(10**6) // unit), "price_lane", u)
     _validate_lanes(words, word + 6, scenarios, rp.LANE_BIAS, "vol_lane", u)

@@ -40,6 +40,7 @@ _CHARGES: Final = (
     ("basis_slope_bps", 16),
     ("price_unit_e6", 16),
     ("vol_unit_e6", 16),
+    ("group", 8),
 )
 _LIMITS: Final = (
     ("tenor_power_wad", 64),
@@ -133,6 +134,8 @@ class UnderlyingParams:
     stable_band_bps: int = 0
     jump_bps: int = 0
     position_cap_wad: int = 0
+    # underlyings of one group may be margined together; among the charges of the blob
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,11 @@ class RiskParams:
     def collateral_count(self) -> int:
         """C."""
         return len(self.collaterals)
+
+    @property
+    def has_groups(self) -> bool:
+        """The underlyings are of more than one group."""
+        return len({u.group for u in self.underlyings}) > 1
 
     @cached_property
     def blob(self) -> bytes:

@@ -45,13 +45,14 @@ def deficit(
     mark_equity = margin_logic.compute(state, account_id).mark_equity
     if mark_equity >= 0:
         raise ModelRevert("NotBankrupt", (account_id, mark_equity))
-    favour = drift.favour(state, p, a, drift.underlying_mask(p, a) - live.prices.keys())
+    mask = drift.underlying_mask(p, a)
+    favour = drift.favour(state, p, a, mask - live.prices.keys())
     for j, amount in enumerate(a.collateral):
         if amount and p.collaterals[j].has_rate:
             rate_wad, _, _ = feed_reader.live_rate(state, world, j)
             if rate_wad:
                 live.rates[j] = rate_wad
-    moved = drift.moved_mask(state, p, a, live)
+    moved = drift.moved_mask(state, p, a, mask, live)
     if moved and mark_equity + favour + 2 * drift.bound(state, p, a, moved, live) >= 0:
         for u in sorted(moved):
             snapshots.take(state, world, p, u, *live.prices[u])

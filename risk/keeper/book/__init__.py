@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from risk.keeper.book.audit import Part
 from risk.keeper.book.book import Advance, Book
 from risk.keeper.book.lens import FeedAnswer, Lens, lens_code
 from risk.keeper.book.load import LensLoader, Loaded, Loader, LogLoader
@@ -18,6 +19,7 @@ __all__ = [
     "Loaded",
     "Loader",
     "LogLoader",
+    "Part",
     "Prices",
     "lens_code",
 ]

@@ -11,24 +11,28 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from risk.chain.abi import AbiError, Errors, functions
 from risk.chain.events import Event, EventDecoder
 from risk.errors import ChainError
 from risk.exact.errors import ModelRevert
 from risk.exact.params.risk_params import RiskParams
-from risk.exact.state import State
+from risk.exact.state import Account, State
 from risk.keeper.book import facts, reconcile
+from risk.keeper.book.audit import Audit, Part
 from risk.keeper.book.ledger import Ledger, Undo
 from risk.keeper.book.lens import Lens
 from risk.keeper.book.load import Abi, Loader
 from risk.keeper.book.prices import Prices, read_prices
+from risk.keeper.book.witness import Witnesses
 from risk.keeper.errors import Divergence, StateError
 from risk.keeper.source import Block, Source
 from risk.keeper.types import Head
 
+T = TypeVar("T")
 RING = 64
 FAR = 5_000
 LOOKS = 3  # times that a difference must be seen
@@ -97,6 +101,8 @@ class Book:
         self._ledger = Ledger()
         self._entries: deque[_Entry] = deque()
         self._rota = reconcile.Rota(seed)
+        self._audit: Audit | None = None
+        self._witnesses = Witnesses(source, pause)
 
     @property
     def state(self) -> State:
@@ -134,7 +140,11 @@ class Book:
         return Advance(self.head, rebuilt=True, touched=None, market=True)
 
     def _load(self, at: Block) -> None:
-        loaded = self._loader.load(at)
+        self._witnesses.begin()
+        self._audit = None
+        with self._source.noting() as tellers:
+            loaded = self._loader.load(at)
+        self._witnesses.fed_by({self._source.told_by, *tellers})
         ledger = Ledger()
         ledger.adopt(loaded.state, loaded.params_pointer, loaded.params_hash, at.timestamp)
         self._ledger = ledger
@@ -150,13 +160,15 @@ class Book:
         """
         if head.hash == self.head.hash:
             return Advance(self.head)
-        path = self._path(head)
+        with self._source.noting() as tellers:
+            path = self._path(head)
+            ready = self._read(path[1]) if path is not None else []
         if path is None:
             log.warning("reorganisation below the ring", extra={"block": head.number})
             self._load(head)
             return Advance(self.head, rebuilt=True, touched=None, market=True)
-        keep, blocks = path
-        ready = self._read(blocks)
+        keep = path[0]
+        self._witnesses.fed_by({self._source.told_by, *tellers})
         touched: set[int] = set()
         market = False
         undone = 0
@@ -234,37 +246,60 @@ class Book:
         """The world at ``head``; what could not be read is unknown."""
         return read_prices(self._lens, self.state, self.head, self._chain_id, self._vault)
 
-    def _compare(self, chosen: Sequence[int], asked: Sequence[int]) -> reconcile.Checked:
+    def reconcile(self, sample: int | None = None, *, margins: int = 0) -> reconcile.Checked:
+        """Compare with the chain at ``head``: the market, ``sample`` accounts (None: all), and the
+        margins of ``margins`` of them; by an endpoint that the book was not made from, where there
+        is one (``witness.py``). Raises ``Divergence`` with both values.
+        """
         head, state = self.head, self.state
-        words = reconcile.compare_market(self._lens, state, self.params_pointer, head)
-        reconcile.compare_accounts(state.accounts, self._lens.accounts(chosen, head), head)
-        if asked:
+        chosen = (
+            sorted(state.accounts) if sample is None else self._rota.take(state.accounts, sample)
+        )
+
+        def compare() -> reconcile.Checked:
+            words = reconcile.compare_market(self._lens, state, self.params_pointer, head)
+            self._compare_accounts(chosen, state.accounts, head)
+            self._compare_margins(chosen[:margins], head)
+            return reconcile.Checked(len(chosen), words, min(margins, len(chosen)))
+
+        return self._witnesses.hear(lambda: self._surely(compare))
+
+    def compare_part(self, count: int) -> Part:
+        """The next ``count`` accounts of a comparison of all (``audit.py``); the one after the last
+        part begins a new one. Raises as ``reconcile``.
+        """
+        accounts, head = self.state.accounts, self.head
+        audit = self._audit = self._audit or Audit(accounts, head, self._compare_accounts)
+        part = self._witnesses.hear(lambda: self._surely(lambda: audit.take(count, accounts, head)))
+        if part.finished:
+            self._audit = None
+        return part
+
+    def _compare_accounts(
+        self, chosen: Sequence[int], accounts: Mapping[int, Account], head: Head
+    ) -> None:
+        reconcile.compare_accounts(accounts, self._lens.accounts(chosen, head), head)
+
+    def _compare_margins(self, chosen: Sequence[int], head: Head) -> None:
+        if chosen:
             reconcile.compare_margins(
                 self._source,
                 self._functions,
                 self._errors,
                 self._vault,
-                state,
-                asked,
+                self.state,
+                chosen,
                 head,
                 self._chain_id,
             )
-        return reconcile.Checked(len(chosen), words, len(asked))
 
-    def reconcile(self, sample: int | None = None, *, margins: int = 0) -> reconcile.Checked:
-        """Compare with the chain at ``head``: the market, ``sample`` accounts (None: all), and the
-        margins of ``margins`` of them. Raises ``Divergence`` with both values.
-
-        A difference counts where it is still there when the same block is asked again: a node that
-        is taking a new block may answer of a block by its hash with what has changed since.
+    def _surely(self, compare: Callable[[], T]) -> T:
+        """A difference counts where it is still there when the same block is asked again: a node
+        that is taking a new block may answer of a block by its hash with what has changed since.
         """
-        state = self.state
-        chosen = (
-            sorted(state.accounts) if sample is None else self._rota.take(state.accounts, sample)
-        )
         for left in reversed(range(LOOKS)):
             try:
-                return self._compare(chosen, chosen[:margins])
+                return compare()
             except Divergence as difference:
                 if not left:
                     raise

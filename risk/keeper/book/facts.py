@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from risk.chain import layout
 from risk.chain.events import Event
 from risk.chain.keccak import keccak
-from risk.diff.plumbline import layout
 from risk.exact.params.risk_params import RiskParams
 from risk.keeper.errors import WrongChain
 from risk.keeper.source import LyingLogs, Source

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from risk.chain import layout
 from risk.chain.abi import codec
+from risk.chain.decode import decode_state
 from risk.chain.events import EventDecoder
 from risk.chain.keccak import keccak, mapping_slot
-from risk.diff.plumbline import layout
-from risk.diff.plumbline.decode import decode_state
 from risk.exact.margin import instrument_id as iid
 from risk.exact.state import Bucket, Settlement, State
 from risk.keeper.book import facts

@@ -18,8 +18,8 @@ import time
 from random import Random
 from typing import Any
 
+from risk.chain import layout
 from risk.chain.keccak import mapping_slot
-from risk.diff.plumbline import layout
 from risk.diff.plumbline.chain import Chain, address
 from risk.diff.plumbline.setup import deploy_vault
 from risk.exact.state import Account, Linear, Option

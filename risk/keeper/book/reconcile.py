@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from risk.chain import layout, views
 from risk.chain.abi import AbiError, Errors, Function
-from risk.diff.plumbline import layout, views
 from risk.exact.errors import ModelRevert
 from risk.exact.state import Account, State, World
 from risk.exact.vault import Vault

@@ -24,6 +24,7 @@ from risk.keeper.dispatch.journal import Journal
 from risk.keeper.dispatch.policy import Declined, DispatchPolicy, Event, Verdict, What
 from risk.keeper.dispatch.sender import Sender, Signing
 from risk.keeper.dispatch.slots import CANCEL, FILL, INTENT, NOBODY, Slot, Status
+from risk.keeper.dispatch.spending import SMALLEST_GAS, Spending, flag_wei, lost_fees
 from risk.keeper.dispatch.view import View, Wire, canonical, look, read_head, who_used
 from risk.keeper.errors import BalanceTooLow, Transient
 from risk.keeper.types import Head, Intent
@@ -68,7 +69,36 @@ class Dispatcher:
         """The intent has a nonce that is not final, so it would be declined."""
         return self._journal.slots.find(key) is not None
 
+    def spending(self, head: Head) -> Spending:
+        """What the last day has cost as of `head`, by the journal."""
+        slots, policy = self._journal.slots, self._policy
+        fees = slots.fees(head.timestamp)
+        return Spending(
+            spent_wei=sum(fee.wei for fee in fees),
+            lost_wei=sum(fee.wei for fee in lost_fees(fees)),
+            reserved_wei=sum(slot.budget_wei for slot in slots.live() if slot.unmined),
+            loss_limit_wei=policy.loss_wei_per_day,
+            spend_limit_wei=policy.spend_wei_per_day,
+        )
+
+    def held(self, head: Head) -> str:
+        """Why no intent is sent at `head`: the day's fees leave nothing that the next block would
+        take. Empty where they do.
+        """
+        fees = self._policy.fees
+        least = SMALLEST_GAS * least_fee(fees, head.base_fee_wei, 0)
+        return self.spending(head).held(least)
+
+    def flag_wei(self, account: int, head: Head) -> int:
+        """What flags of the account have cost in the last day, no liquidation of ours since."""
+        return flag_wei(self._journal.slots.fees(head.timestamp), f"{account:042x}")
+
     # ----------------------------------------------------------------- acting
+
+    def forgive(self, head: Head) -> None:
+        """What was spent until `head` counts no more; for an operator who has looked at it."""
+        self._journal.append({"t": "forgiven", "time": head.timestamp})
+        _LOG.warning("the fees of the last day count no more, from block %d on", head.number)
 
     def tick(self, head: Head | None = None) -> list[Event]:
         """Brings all nonces up to date, sends what is missing, raises fees; what happened.
@@ -123,11 +153,15 @@ class Dispatcher:
         needed = intent.gas_limit * least_fee(fees, view.head.base_fee_wei, view.tip_wei)
         if needed > view.balance_wei:
             raise BalanceTooLow(
-                f"{self._address} has {view.balance_wei} wei; {intent.key} needs {needed} wei"
+                f"{self._address} has {view.balance_wei} wei; {intent.key} needs {needed} wei",
+                needed,
             )
         if needed > view.balance_wei - reserved:
             return Verdict(Declined.RESERVED)
-        budget = min(budget, view.balance_wei - reserved)
+        left = self.spending(view.head).left_wei
+        if left is not None and needed > left:
+            return Verdict(Declined.LIMIT)
+        budget = min(budget, view.balance_wei - reserved, *([] if left is None else [left]))
         slot = self._sender.first(
             intent.key, to, intent.data, intent.gas_limit, budget, view, nonce
         )
@@ -203,6 +237,7 @@ class Dispatcher:
                 "block_hash": won.block_hash,
                 "gas_used": won.gas_used,
                 "price": won.gas_price_wei,
+                "time": view.head.timestamp,
             }
         )
         attempt = slot.attempt(won.hash)
@@ -278,6 +313,8 @@ class Dispatcher:
             if nonce in by_nonce:
                 continue
             gas, budget = self._policy.cancel_gas, self._policy.fees.budget_wei
+            left = self.spending(view.head).left_wei
+            budget = budget if left is None else min(budget, max(0, left))
             key = f"{FILL}:{nonce}"
             slot = self._sender.first(key, self._address, b"", gas, budget, view, nonce)
             if slot is not None:

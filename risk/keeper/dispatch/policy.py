@@ -28,6 +28,9 @@ class DispatchPolicy:
             state.
         max_gap: nonces, at most, by which one answer of a node may run ahead of what is known, and
             that are filled to close a gap; more is a lie, or a matter for the operator.
+        loss_wei_per_day: what transactions that bring nothing may cost in 24 hours (`spending`);
+            None: no limit. Budgets of new nonces shrink to what is left of it.
+        spend_wei_per_day: the same for all transactions.
         relay_fallback: send publicly what the private relay refuses, or has not had mined within
             `relay_patience_blocks`. False: only ever through the relay.
     """
@@ -43,6 +46,8 @@ class DispatchPolicy:
     retain_blocks: int = 256
     search_blocks: int = 512
     max_gap: int = 16
+    loss_wei_per_day: int | None = None
+    spend_wei_per_day: int | None = None
     relay_fallback: bool = False
     relay_patience_blocks: int = 5
 
@@ -56,6 +61,9 @@ class DispatchPolicy:
             raise ValueError("cancel_gas below 21000, or relay_patience_blocks negative")
         if not 0 <= self.confirmations <= self.retain_blocks:
             raise ValueError("0 <= confirmations <= retain_blocks does not hold")
+        limits = (self.loss_wei_per_day, self.spend_wei_per_day)
+        if any(limit is not None and limit <= 0 for limit in limits):
+            raise ValueError("a limit of a day's fees must be positive")
 
 
 class Declined(Enum):
@@ -65,6 +73,7 @@ class Declined(Enum):
     KEY_OPEN = "the same intent is open"
     WINDOW_FULL = "as many nonces are open as the policy allows"
     TOO_EXPENSIVE = "no fee within cap and budget would be mined in the next block"
+    LIMIT = "the limit of a day's fees leaves too little"
     RESERVED = "the balance is reserved for the open nonces"
     NOT_OPEN = "there is no open nonce for it"
 

@@ -140,7 +140,8 @@ class Sender:
             if answer is Answer.INSUFFICIENT_FUNDS:
                 raise BalanceTooLow(
                     f"{self._signer.address} has {view.balance_wei} wei; nonce {slot.nonce} may "
-                    f"cost {attempt.worst_wei} wei"
+                    f"cost {attempt.worst_wei} wei",
+                    attempt.worst_wei,
                 )
             if answer is Answer.WRONG_CHAIN:
                 raise WrongChain(f"the node refuses chain id {self._policy.chain_id}: {note}")

@@ -23,6 +23,7 @@ from typing import Any
 from risk.chain.keccak import keccak
 from risk.chain.rpc import from_hex, to_hex
 from risk.keeper.dispatch.fees import Fees
+from risk.keeper.dispatch.spending import DAY_SECONDS, Fee
 
 Record = Mapping[str, Any]
 
@@ -76,6 +77,7 @@ class Slot:
     succeeded: bool = False
     gas_used: int = 0
     gas_price_wei: int = 0
+    time: int = 0  # of the head at which it was seen mined, Unix seconds
 
     @property
     def last(self) -> Attempt:
@@ -96,6 +98,15 @@ class Slot:
         """Our attempt with this hash, or None."""
         return next((a for a in self.attempts if a.hash == tx_hash), None)
 
+    @property
+    def fee(self) -> Fee | None:
+        """What the nonce has cost; None where nobody, or a stranger, has it."""
+        mined = self.attempt(self.winner)
+        if mined is None:
+            return None
+        worked = self.succeeded and mined.purpose == INTENT
+        return Fee(self.time, self.gas_used * self.gas_price_wei, self.key, worked)
+
 
 class BadRecord(ValueError):
     """A record that does not follow from those before it."""
@@ -103,22 +114,41 @@ class BadRecord(ValueError):
 
 @dataclass
 class Slots:
-    """All slots by nonce. `floor`: the first nonce that no forgotten slot has used."""
+    """All slots by nonce. `floor`: the first nonce that no forgotten slot has used; `old_fees`:
+    what those have cost in the last day; fees up to the time `forgiven` count no more.
+    """
 
     floor: int = 0
     by_nonce: dict[int, Slot] = field(default_factory=dict)
+    old_fees: list[Fee] = field(default_factory=list)
+    forgiven: int = 0
+    _live: dict[str, Slot] = field(default_factory=dict, repr=False)  # by key
 
     def live(self) -> list[Slot]:
         """Slots that are not final, lowest nonce first."""
-        return [slot for _, slot in sorted(self.by_nonce.items()) if slot.live]
+        return sorted(self._live.values(), key=lambda slot: slot.nonce)
 
     def find(self, key: str) -> Slot | None:
         """The live slot of an intent, or None."""
-        return next((s for s in self.by_nonce.values() if s.live and s.key == key), None)
+        return self._live.get(key)
 
     def next_nonce(self) -> int:
         """First nonce above everything that the journal knows."""
         return max(self.floor, max(self.by_nonce, default=-1) + 1)
+
+    def fees(self, now: int) -> list[Fee]:
+        """What transactions have cost in the day before `now`, lowest nonce first. Those that a
+        journal of an older version holds without a time count as long past.
+        """
+        since = max(now - DAY_SECONDS, self.forgiven)
+        return [fee for fee in self._fees() if fee.time > since]
+
+    def _fees(self) -> Iterator[Fee]:
+        yield from self.old_fees
+        for _, slot in sorted(self.by_nonce.items()):
+            fee = slot.fee
+            if fee is not None:
+                yield fee
 
     # --------------------------------------------------------------- records
 
@@ -135,6 +165,13 @@ class Slots:
             if self.by_nonce or record["nonce"] < self.floor:
                 raise BadRecord("floor after slots, or lower than before")
             self.floor = _count(record["nonce"])
+            return
+        if kind == "fee":
+            key, worked = str(record["key"]), record["worked"] == 1
+            self.old_fees.append(Fee(_count(record["time"]), _count(record["wei"]), key, worked))
+            return
+        if kind == "forgiven":
+            self.forgiven = max(self.forgiven, _count(record["time"]))
             return
         if kind in SIGNING:
             self._sign(record)
@@ -177,7 +214,7 @@ class Slots:
                 tried.gas_limit,
                 _count(record["budget"]),
             )
-            self.by_nonce[nonce] = slot
+            self.by_nonce[nonce] = self._live[slot.key] = slot
         elif slot is None or not slot.unmined:
             raise BadRecord(f"nonce {nonce}: nothing open to replace")
         else:
@@ -201,6 +238,7 @@ class Slots:
         slot.block, slot.block_hash = _count(record["block"]), str(record["block_hash"])
         slot.succeeded = record["status"] == 1
         slot.gas_used, slot.gas_price_wei = _count(record["gas_used"]), _count(record["price"])
+        slot.time = _count(record.get("time", 0))
 
     def _taken(self, slot: Slot, record: Record) -> None:
         if not slot.unmined or slot.attempt(record["hash"]) is not None:
@@ -215,36 +253,55 @@ class Slots:
         other = self.find(key)
         if other is not None and other is not slot:
             raise BadRecord(f"intent {key} is open twice")
+        if slot.live:
+            del self._live[slot.key]
         slot.key = str(key)
+        self._live[slot.key] = slot
         slot.status, slot.winner, slot.block, slot.block_hash = Status.OPEN, "", -1, ""
-        slot.succeeded, slot.gas_used, slot.gas_price_wei = False, 0, 0
+        slot.succeeded, slot.gas_used, slot.gas_price_wei, slot.time = False, 0, 0, 0
 
     def _closed(self, slot: Slot, record: Record) -> None:
         if slot.status is not Status.MINED:
             raise BadRecord(f"nonce {slot.nonce}: closed, but not mined")
-        slot.status = Status.CLOSED
+        self._close(slot)
 
     def _abandoned(self, slot: Slot, record: Record) -> None:
         if slot.status is not Status.TAKEN:
             raise BadRecord(f"nonce {slot.nonce}: abandoned, but nobody took it")
+        self._close(slot)
+
+    def _close(self, slot: Slot) -> None:
         slot.status = Status.CLOSED
+        del self._live[slot.key]
 
     # ------------------------------------------------------------ compaction
 
     def forget(self, below_block: int) -> int:
-        """Drops closed slots of blocks before `below_block`, lowest nonces first; their number."""
+        """Drops closed slots of blocks before `below_block`, lowest nonces first; their number.
+        Their fees stay for a day after the newest one.
+        """
         gone = 0
+        newest = max((fee.time for fee in self._fees()), default=0)
         for nonce, slot in sorted(self.by_nonce.items()):
             if slot.live or slot.block >= below_block:
                 break
+            fee = slot.fee
+            if fee is not None:
+                self.old_fees.append(fee)
             del self.by_nonce[nonce]
             self.floor = max(self.floor, nonce + 1)
             gone += 1
+        since = max(newest - DAY_SECONDS, self.forgiven)
+        self.old_fees = [fee for fee in self.old_fees if fee.time > since]
         return gone
 
     def snapshot(self) -> Iterator[Record]:
         """Records that add up to this state, and to no more."""
         yield {"t": "floor", "nonce": self.floor}
+        if self.forgiven:
+            yield {"t": "forgiven", "time": self.forgiven}
+        for f in self.old_fees:
+            yield {"t": "fee", "time": f.time, "wei": f.wei, "key": f.key, "worked": int(f.worked)}
         # closed ones first: a later slot may hold the same key
         for _, slot in sorted(self.by_nonce.items(), key=lambda item: (item[1].live, item[0])):
             yield from _records_of(slot)
@@ -285,7 +342,7 @@ def _records_of(slot: Slot) -> Iterator[Record]:
     ours = slot.attempt(slot.winner) is not None
     if slot.winner and ours:
         done = {"status": int(slot.succeeded), "gas_used": slot.gas_used}
-        yield {"t": "mined", **place, **done, "price": slot.gas_price_wei}
+        yield {"t": "mined", **place, **done, "price": slot.gas_price_wei, "time": slot.time}
     elif slot.winner:
         yield {"t": "taken", **place}
     if not slot.live:

@@ -7,9 +7,10 @@ between their accounts, so that every block has events. Faults, all from the see
 (one in some hundreds deeper than the book's ring), one or both endpoints failing in five ways, base
 fee spikes, restarts of the keeper.
 
-Memory is the resident size of this process, which besides the keeper holds the harness and the two
-endpoints; a line is fitted through the samples after the first fifth. Drift: the loop compares
-samples by itself, and every ``reconcile_every`` blocks the whole book is compared with the chain; a
+Memory is the resident size of the keeper's process (``host.py``), which lives as long as the run
+and holds one keeper after the other; a line is fitted through the samples after the first fifth.
+The harness with the endpoints and the node are reported beside it. Drift: the loop compares samples
+by itself, and every ``reconcile_every`` blocks the whole book is compared with the chain; a
 ``Divergence`` ends the run.
 """
 
@@ -31,12 +32,11 @@ from eth_account import Account as EthAccount
 
 from risk.chain.rpc import Json
 from risk.diff.plumbline.chain import address
-from risk.keeper.assemble import Keeper, assemble
-from risk.keeper.config import KeeperConfig
 from risk.keeper.errors import Divergence
 from risk.keeper.measure import town
 from risk.keeper.measure.arena import CHAIN_ID, RICH_WEI, Arena
 from risk.keeper.measure.faulty import Fault, FaultyEndpoint
+from risk.keeper.measure.host import Host
 from risk.keeper.measure.path import BLOCK_SECONDS, GWEI, Tick, path
 from risk.keeper.measure.processor import resident_bytes
 
@@ -52,6 +52,7 @@ TRANSFERS: Final = 2  # a block
 TRANSFER_GAS: Final = 6_000_000
 MOST_MOVED: Final = 10**8  # native units of cash: 100
 TELL_EVERY: Final = 100
+MARGINS: Final = 20  # of a full comparison
 DEEP: Final = 70  # below the ring of 64
 # growth over a day that still counts as flat: of the settled size, or of the process in any case
 FLAT_SHARE, FLAT_BYTES = 0.05, 16 * MIB
@@ -103,11 +104,10 @@ class _Soak:
         self.arena = stack.enter_context(Arena(built, extra=NODE))
         self.arena.rpc.call("anvil_setBalance", self.signer, hex(RICH_WEI))
         self.ends = [stack.enter_context(FaultyEndpoint(self.arena.endpoint)) for _ in range(2)]
-        self.config = KeeperConfig.model_validate(self._settings())
-        self.keeper: Keeper | None = None
-        stack.callback(self._stop)
+        self.host = stack.enter_context(Host(self._settings(), self.folder / "locks"))
         self.spiked = 0
-        self.memory: list[tuple[int, int, int]] = []  # block, ours, the node's
+        self.memory: list[tuple[int, int, int]] = []  # block, the keeper's, the node's
+        self.harness: list[tuple[int, int]] = []  # block, our own
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -133,18 +133,6 @@ class _Soak:
             "monitor": {"enabled": False},
         }
 
-    # ── keeper ───────────────────────────────────────────────────────────────────────────────────
-
-    def _start(self) -> Keeper:
-        self.keeper = assemble(self.config, live=True, locks=self.folder / "locks")
-        return self.keeper
-
-    def _stop(self) -> None:
-        if self.keeper is not None:
-            self.counters.update(self.keeper.board.counters)
-            self.keeper.close()
-            self.keeper = None
-
     # ── run ──────────────────────────────────────────────────────────────────────────────────────
 
     def run(self) -> dict[str, Any]:
@@ -153,31 +141,34 @@ class _Soak:
         divergence, full, done = "", 0, 0
         ticks = path(plan.seed, plan.blocks, start_hour=plan.start_hour)
         every = max(1, plan.blocks // SAMPLES)
-        keeper = self._start()
+        host = self.host
         try:
+            host.start()
             for i, tick in enumerate(ticks):
                 if i and self._happens(plan.restart_every, "restart"):
-                    self._stop()
-                    keeper = self._start()
+                    self.counters.update(host.stop())
+                    host.start()
                 self._trade()
                 self.arena.mine(self._spiking(tick))
                 self._hurt()
-                keeper.loop.run(once=True)
+                host.turn()
                 done = i + 1
                 if done % plan.reconcile_every == 0 or done == plan.blocks:
                     self._heal()
                     self.arena.mine(replace(tick, second=tick.second + 1))
-                    keeper.loop.run(once=True)
-                    full += keeper.ground.book.reconcile(None, margins=20).accounts
+                    host.turn()
+                    full += host.reconcile(MARGINS)
                 if done % every == 0:
-                    pid = self.arena.stage.chain.node.pid
-                    self.memory.append((done, resident_bytes(), resident_bytes(pid)))
+                    pids = (host.pid, self.arena.stage.chain.node.pid)
+                    keeper, node = map(resident_bytes, pids)
+                    self.memory.append((done, keeper, node))
+                    self.harness.append((done, resident_bytes()))
                 if done % TELL_EVERY == 0:
                     spent = time.monotonic() - began
                     self.tell(f"block {done} of {plan.blocks}, {spent:.0f} s, {dict(self.faults)}")
         except Divergence as error:
             divergence = str(error)
-        self._stop()
+        self.counters.update(host.stop())
         return self._report(done, full, divergence, time.monotonic() - began)
 
     def _happens(self, every: int, name: str) -> bool:
@@ -249,13 +240,19 @@ class _Soak:
             "accounts_compared_in_full_reconciliations": full,
             "divergence": divergence,
             "memory": memory(self.memory, done),
+            "memory_mib": self._curve(),
         }
+
+    def _curve(self) -> list[list[float]]:
+        """Block, resident MiB of keeper, node and harness."""
+        both = zip(self.memory, self.harness, strict=True)
+        return [[m[0], *(round(x / MIB, 1) for x in (m[1], m[2], h[1]))] for m, h in both]
 
 
 def memory(samples: Sequence[tuple[int, int, int]], blocks: int) -> dict[str, Any]:
-    """Slope after the first fifth, in MiB a simulated day, ours and the node's; ``flat`` says
-    whether ours is within ``FLAT_SHARE`` of the settled size, or ``FLAT_BYTES``, a day; None where
-    the run is too short to say.
+    """Slope after the first fifth, in MiB a simulated day, the keeper's and the node's; ``flat``
+    says whether the keeper's is within ``FLAT_SHARE`` of the settled size, or ``FLAT_BYTES``, a
+    day; None where the run is too short to say.
     """
     settled = [s for s in samples if s[0] * SETTLED >= blocks]
     if len(settled) < 3:

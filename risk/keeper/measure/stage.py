@@ -1,7 +1,7 @@
 """A vault on an Anvil of its own, put into a state of the model by writing its storage.
 
 Nobody sends fifty thousand deposits: every word of the state is computed from the layout
-(``risk/diff/plumbline/layout.py``) and written by ``anvil_setStorageAt``. Feeds are the code of
+(``risk/chain/layout.py``) and written by ``anvil_setStorageAt``. Feeds are the code of
 ``MockFeed`` at the addresses that the state names. What the contract computes itself, the scenario
 arrays, it is told to compute.
 """
@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
+from risk.chain import layout
 from risk.chain.rpc import Json, to_hex
 from risk.chain.vault_abi import vault_abi
 from risk.diff.margin_cases.words import account_words
-from risk.diff.plumbline import layout
 from risk.diff.plumbline.chain import ANYBODY, Chain, address
 from risk.diff.plumbline.setup import deploy_vault
 from risk.errors import ChainError

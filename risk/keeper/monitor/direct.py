@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from risk.keeper.assemble import Stopped, assemble
+from risk.keeper.assemble import assemble
 from risk.keeper.config import KeeperConfig, load_config
 from risk.keeper.errors import KeeperError, Transient
+from risk.keeper.ground import Stopped
 from risk.keeper.monitor.client import Data
 from risk.keeper.monitor.monitor import Monitor
 from risk.keeper.ports import Sweep

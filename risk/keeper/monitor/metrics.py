@@ -101,6 +101,14 @@ def _sending(s: Snapshot) -> Iterator[Family]:
     yield _by("nonces", "Transactions that are not final.", "status", states)
     if s.balance_wei is not None:
         yield _gauge("balance_wei", "Balance of the signer.", s.balance_wei)
+    if not s.live:
+        return
+    yield _gauge("day_spent_wei", "Fees of the last 24 hours.", s.spent_wei)
+    yield _gauge("day_lost_wei", "Of that, fees that brought nothing.", s.lost_wei)
+    if s.spend_limit_wei is not None:
+        yield _gauge("day_spend_limit_wei", "Limit of the former.", s.spend_limit_wei)
+    if s.loss_limit_wei is not None:
+        yield _gauge("day_loss_limit_wei", "Limit of the latter.", s.loss_limit_wei)
 
 
 def _counters(counters: Mapping[str, int]) -> Iterator[Family]:

@@ -237,6 +237,9 @@ def _own(s: Snapshot, shown: int = 5) -> list[RenderableType]:
     facts = [f"{s.intents} planned", f"{len(s.nonces)} transactions not final"]
     if s.balance_wei is not None:
         facts.append(f"balance {s.balance_wei // 10**14 / 10**4:,.4f}")
+    if s.loss_limit_wei is not None:
+        lost, limit = (wei // 10**14 / 10**4 for wei in (s.lost_wei, s.loss_limit_wei))
+        facts.append(f"lost {lost:,.4f} of {limit:,.4f} in 24 hours")
     checked = f"checked at block {s.reconciled_block}" if s.reconciled_block else "not checked yet"
     facts.append(f"book {checked}")
     out.append(_text("; ".join(facts)))

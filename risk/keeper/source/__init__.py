@@ -20,7 +20,8 @@ from risk.keeper.source.errors import (
 )
 from risk.keeper.source.parse import Block
 from risk.keeper.source.pool import Policy, Pool
-from risk.keeper.source.source import HeadRule, Source
+from risk.keeper.source.rule import HeadRule
+from risk.keeper.source.source import Source
 
 __all__ = [
     "BadStatus",

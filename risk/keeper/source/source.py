@@ -8,8 +8,8 @@ the head that was chosen.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -28,24 +28,11 @@ from risk.keeper.source.errors import (
 )
 from risk.keeper.source.parse import Block
 from risk.keeper.source.pool import Member, Pool
+from risk.keeper.source.rule import HeadRule
 from risk.keeper.types import Head
 
 Json = Any
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class HeadRule:
-    """When a head is believed.
-
-    ``quorum`` endpoints must name the same hash at its height. ``lag`` is how many blocks the head
-    may be below the highest that was ever believed, ``age`` how many seconds it may be old (None:
-    not asked, for chains whose clock is not ours).
-    """
-
-    quorum: int = 1
-    lag: int | None = 8
-    age: float | None = None
 
 
 class Source:
@@ -72,6 +59,9 @@ class Source:
         self._bloom, self._receipts, self._now = bloom, receipts, now
         self._highest = 0
         self._agreeing: frozenset[str] | None = None  # who named the last head
+        self._only: str | None = None  # who alone is asked now
+        self._noted: set[str] = set()  # who has answered since `noting` began
+        self.told_by = ""  # whose block the last head is
         self._chain: int | None = None  # what `require_chain` asked for
         self._right: set[str] = set()  # who has said since it last failed that it serves that
 
@@ -129,8 +119,9 @@ class Source:
                 f"{h} by {', '.join(m.name for m, _ in who)}" for h, who in sorted(votes.items())
             )
             raise Disagreement("", f"block {height}, quorum {quorum}: {named or 'no answer'}")
-        head = best[0][1]
+        teller, head = best[0]
         self._require_fresh(head)
+        self.told_by = teller.name
         self._agreeing = frozenset(m.name for m, _ in best)
         self._highest = max(self._highest, head.number)
         return head
@@ -279,7 +270,7 @@ class Source:
 
             try:
                 # a range that is too large fails everywhere: do not try long
-                found = self.pool.run(work, only=self._agreeing, attempts=None if step == 1 else 2)
+                found = self._run(work, attempts=None if step == 1 else 2)
             except NodeRefused:
                 if step == 1:
                     raise
@@ -358,9 +349,40 @@ class Source:
 
         return self._run(work)
 
-    def _run(self, work: Callable[[Member], T]) -> T:
+    def _run(self, work: Callable[[Member], T], *, attempts: int | None = None) -> T:
         """With those who named the head: others may not know it yet, or another one."""
-        return self.pool.run(work, only=self._agreeing)
+
+        def noted(member: Member) -> T:
+            result = work(member)
+            self._noted.add(member.name)
+            return result
+
+        if self._only is None:
+            return self.pool.run(noted, only=self._agreeing, attempts=attempts)
+        if self._only not in (m.name for m in self.pool.ready()):
+            raise Unreachable(self._only, "it failed a moment ago and is left alone")
+        return self.pool.run(noted, only={self._only}, attempts=1)
+
+    @contextmanager
+    def asking(self, name: str) -> Iterator[None]:
+        """In the block only this endpoint is asked, whether it named the head or not, and once."""
+        before, self._only = self._only, name
+        try:
+            yield
+        finally:
+            self._only = before
+
+    @contextmanager
+    def noting(self) -> Iterator[set[str]]:
+        """The set fills with the names of those who answer something in the block."""
+        found: set[str] = set()
+        self._noted = found
+        yield found
+
+    @property
+    def names(self) -> list[str]:
+        """All endpoints, masked."""
+        return [m.name for m in self.pool.members]
 
     @property
     def agreeing(self) -> Collection[str]:

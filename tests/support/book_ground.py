@@ -1,16 +1,23 @@
-"""An Anvil with a vault in use, and books over it."""
+"""An Anvil with a vault in use, and books over it.
+
+``tests/keeper`` and ``tests/quant`` import the fixtures in their ``conftest.py``.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import pytest
+
+from risk.chain import layout
 from risk.chain.vault_abi import vault_abi
-from risk.diff.plumbline import layout
 from risk.diff.plumbline.chain import Chain, address
 from risk.diff.plumbline.session import VaultSession
+from risk.errors import RpcError
 from risk.exact.state import Account, State
 from risk.keeper.book import Book, Lens, LensLoader, LogLoader, lens_code
 from risk.keeper.book.load import Loader
@@ -102,6 +109,41 @@ class Ground:
     def close(self) -> None:
         for source in self.sources:
             source.close()
+
+
+def furnish(chain: Chain, seed: int = 1, steps: int = 30) -> Ground:
+    """A vault with positions.  The set-up names its times; a machine that pauses for seconds lets
+    the node's clock pass them: then once more.
+    """
+    for attempt in range(5):
+        try:
+            made = Ground.new(chain, seed)
+            made.act(Random(0), steps)
+            return made
+        except RpcError as error:
+            if "lower than previous block" not in str(error) or attempt == 4:
+                raise
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[Chain]:
+    """A node of this file alone that keeps the state of old blocks."""
+    opened = open_chain()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def furnished(archive: Chain) -> Iterator[Ground]:
+    """Set up once, with positions; ``reset`` of the node comes back to it."""
+    made = furnish(archive)
+    assert sum(len(a.linear) + len(a.options) for a in made.session.state.accounts.values()) >= 6
+    archive.keep()
+    yield made
+    made.close()
 
 
 def shown(state: State, *, orders: bool = True) -> dict[str, int]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from risk.diff.adapter import Value
-
 MARGIN = (
     "mark_equity",
     "equity",
@@ -31,17 +29,17 @@ def from_model(names: Sequence[str], item: object) -> list[int]:
     return [int(getattr(item, name)) for name in names]
 
 
-def named(prefix: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Value]:
-    """``prefix.name`` -> value."""
+def named(prefix: str, names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """``prefix.name`` -> integer."""
     return {f"{prefix}.{name}": int(value) for name, value in zip(names, values, strict=True)}
 
 
-def margin(prefix: str, values: Sequence[Any]) -> dict[str, Value]:
+def margin(prefix: str, values: Sequence[Any]) -> dict[str, Any]:
     """The twelve fields of ``IMargin.Margin``."""
     return named(prefix, MARGIN, values)
 
 
-def explanation(prefix: str, values: Sequence[Any]) -> dict[str, Value]:
+def explanation(prefix: str, values: Sequence[Any]) -> dict[str, Any]:
     """``IMargin.Explanation``: margin, rows, distances."""
     out = margin(f"{prefix}.margin", values[0])
     out[f"{prefix}.rows"] = len(values[1])
@@ -56,6 +54,6 @@ def explanation_from_model(item: Any) -> list[Any]:
     return [from_model(MARGIN, item.margin), rows, *from_model(DISTANCES, item)]
 
 
-def quote(prefix: str, values: Sequence[Any]) -> dict[str, Value]:
+def quote(prefix: str, values: Sequence[Any]) -> dict[str, Any]:
     """``ILiquidation.LiquidationQuote``."""
     return named(prefix, QUOTE, values)

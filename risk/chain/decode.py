@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from risk.chain import layout
 from risk.chain.keccak import keccak, mapping_slot
-from risk.diff.plumbline import layout
 from risk.exact.market import gauge
 from risk.exact.state import (
     Account,
