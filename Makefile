@@ -1,6 +1,6 @@
 # `make verify` and `make test` are all a newcomer needs; every target sets the checkout up first.
 .DEFAULT_GOAL := help
-.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate solcov keeper-faults lock clean distclean
+.PHONY: help setup test test-brownie verify gas lint lint-triage format compile campaign million mutate solcov keeper-faults long-tests lock clean distclean
 
 BIN := .venv/bin
 ARGS ?=
@@ -41,6 +41,11 @@ solcov: setup ## coverage of Solidity lines and branches by the runner and the t
 
 keeper-faults: setup ## every fault of docs/keeper-faults.md, with 200 deaths of the keeper
 	PLUMBLINE_KEEPER_KILLS=200 $(BIN)/pytest -q -s tests/keeper_faults $(ARGS)
+
+long-tests: setup ## tests over the whole real history, and many more deaths of the dispatcher; ten minutes
+	PLUMBLINE_CAMPAIGN=1 PLUMBLINE_KILL_POINTS=200 PLUMBLINE_DISPATCH_SEEDS=40 $(BIN)/pytest -q \
+		tests/quant/test_archetype_backtest.py tests/quant/test_efficiency.py \
+		tests/keeper/test_dispatch_kill.py tests/keeper/test_dispatch_random.py $(ARGS)
 
 lint: setup ## ruff, mypy --strict, solhint, Slither, forge lint, code sizes
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from risk.cli import keeper_load
+from risk.cli.options import Json, Seed, exits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,8 +21,16 @@ if TYPE_CHECKING:
     from risk.vector.measure import Move, Row, Scan
 
 app = typer.Typer(help="Measure: accounts a second, load, soak.", no_args_is_help=True)
-app.command("load")(keeper_load.load)
-app.command("soak")(keeper_load.soak)
+app.command(
+    "load",
+    short_help="Keepers race on a path like 10-Oct-2025.",
+    epilog=exits("it ran, whatever it found"),
+)(keeper_load.load)
+app.command(
+    "soak",
+    short_help="A keeper for simulated hours with random faults.",
+    epilog=exits("book and chain agree, memory is flat", "not so"),
+)(keeper_load.soak)
 
 WIDTH: Final = 16
 # row → (other row, at least so many times as fast)
@@ -48,7 +57,10 @@ def bench() -> None:
     """Measure: accounts a second, keepers under load, a day with faults."""
 
 
-@app.command()
+@app.command(
+    short_help="Scan a book of 16-instrument accounts in six ways.",
+    epilog=exits("all agree and every target is met", "not so"),
+)
 def scan(
     accounts: Annotated[int, typer.Option(min=1, help="Accounts of rows (e) and (f).")] = 100_000,
     model_accounts: Annotated[
@@ -66,8 +78,8 @@ def scan(
     lens_accounts: Annotated[
         int, typer.Option(min=0, help="How many the lens reads, row (c); 0: no rows (a) to (c).")
     ] = 50_000,
-    seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
-    json: keeper_load.Json = None,
+    seed: Seed = 1,
+    json: Json = None,
 ) -> None:
     """Scan a book of 16-instrument accounts: web3.py, Multicall3, lens, Python integers, exact
     engine, certified filter.
@@ -84,7 +96,10 @@ def scan(
     raise typer.Exit(scan_command(options, json))
 
 
-@app.command()
+@app.command(
+    short_help="VaR and ES of all accounts: tiles against plain numpy.",
+    epilog=exits("right, and fast enough", "not so"),
+)
 def risk(
     accounts: Annotated[int, typer.Option(min=1, help="Portfolios.")] = 100_000,
     scenarios: Annotated[int, typer.Option(min=1, help="Scenarios.")] = 1_000,
@@ -94,8 +109,8 @@ def risk(
         int | None,
         typer.Option(min=1, help="How many the plain way gets; none: as many as fit into memory."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same book.")] = 1,
-    json: keeper_load.Json = None,
+    seed: Seed = 1,
+    json: Json = None,
 ) -> None:
     """VaR and ES of all accounts under all scenarios: tiles against matmul and np.quantile."""
     from risk.cli.bench_risk import risk_command

@@ -14,9 +14,11 @@ from risk.files import write_text
 
 if TYPE_CHECKING:
     from risk.exact.params.risk_params import RiskParams
+    from risk.quant.data import PriceTable
     from risk.quant.rolling_margin import Rolling
 
 GENERATED_HOURS = 24 * 540
+LEAST_HOURS = 24 * 91  # warm-up and two months, as `factors.build` needs
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,15 @@ def _history(options: EfficiencyOptions) -> tuple[Rolling, dict[int, RiskParams]
     return rolling, parameters(table, settings, plan, tell)
 
 
-def prices(data: Path | None, assets: str | None, seed: int) -> Any:
-    """The price table of a file, or generated."""
+def prices(data: Path | None, assets: str | None, seed: int) -> PriceTable:
+    """The price table of a file, long enough for a fit, or generated."""
     from risk.quant.data import read_prices
     from risk.quant.generate import generate
     from risk.quant.replay import Source
 
     names = tuple(assets.split(",")) if assets else None
     if data is not None:
-        table = read_prices(data, names)
+        table = read_prices(data, names, min_rows=LEAST_HOURS)
         for notice in table.notices:
             tell(notice)
         return table

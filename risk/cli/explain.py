@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from risk.chain.views import DISTANCES, MARGIN, QUOTE, ROW
 from risk.cli.output import guarded, stdout, write_json
-from risk.diff.plumbline.views import DISTANCES, MARGIN, QUOTE, ROW
 from risk.errors import PlumblineError
 
 WAD = 10**18

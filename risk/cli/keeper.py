@@ -1,4 +1,4 @@
-"""``plumbline keeper``: run, status, drill. Exit codes: risk/keeper/errors.py, docs/keeper.md."""
+"""``plumbline keeper``. Exit codes: risk/keeper/errors.py, docs/keeper.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from risk.cli.options import Json
 
 app = typer.Typer(
     help="The liquidation keeper: docs/keeper.md. A dry run unless told otherwise (--live).",
@@ -16,7 +18,10 @@ app = typer.Typer(
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="Keeper's TOML file.")]
 
 
-@app.command()
+@app.command(
+    short_help="Follow the vault and liquidate whoever is unhealthy.",
+    epilog="Exit codes: 0 ended as asked; others in docs/keeper.md.",
+)
 def run(
     config: Config,
     live: Annotated[bool, typer.Option("--live", help="Sign and send.")] = False,
@@ -28,7 +33,11 @@ def run(
     raise typer.Exit(run_command(config, live=live, once=once))
 
 
-@app.command()
+@app.command(
+    short_help="Say what the keeper last knew; asks no chain.",
+    epilog="Exit codes: 0 it is well; 75 stale, suspended or not running; others in "
+    "docs/keeper.md.",
+)
 def status(
     config: Config,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -43,7 +52,21 @@ def status(
     raise typer.Exit(status_command(config, json=json, dry_run=dry_run))
 
 
-@app.command()
+@app.command(
+    short_help="Let a keeper go on that has reached its limit of the day.",
+    epilog="Exit codes: 0 asked; others in docs/keeper.md.",
+)
+def resume(config: Config) -> None:
+    """Forget what the last 24 hours have cost, so that a keeper at its limit goes on."""
+    from risk.keeper.commands import resume_command
+
+    raise typer.Exit(resume_command(config))
+
+
+@app.command(
+    short_help="Liquidate everybody unhealthy on a private fork.",
+    epilog="Exit codes: 0 nobody remained; 1 somebody did; others in docs/keeper.md.",
+)
 def drill(
     config: Config,
     shock: Annotated[
@@ -51,9 +74,7 @@ def drill(
         typer.Option("--shock", metavar="UNDERLYING=-20%", help="Move a price first; repeatable."),
     ] = None,
     block: Annotated[int | None, typer.Option(min=0, help="Fork at this block.")] = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")
-    ] = None,
+    json: Json = None,
 ) -> None:
     """Liquidate everybody unhealthy on a private fork, to prove that it could be done."""
     from risk.keeper.commands import drill_command

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+
+from risk.cli.options import Json, Seed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,11 +35,6 @@ SPREADS: Final = (
     ("blocks from unhealthy to liquidated", "blocks_to_liquidation"),
     ("the same, those left with their age", "blocks_with_those_left"),
 )
-
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON to FILE.")
-]
-Seed = Annotated[int, typer.Option(help="Same seed, same book, path and faults.")]
 
 
 def load(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from risk.cli.options import Json, Seed, Workers, exits
+
 if TYPE_CHECKING:
     from risk.mutate.campaign import Campaign
     from risk.mutate.journal import Entry
@@ -26,23 +28,24 @@ FOLDER = Path("build") / "mutation"
 CONFIG = Path("configs") / "mutation.toml"
 DECISIONS = Path("configs") / "mutation-survivors.toml"
 
-Config = Annotated[Path | None, typer.Option(help="Default: configs/mutation.toml.")]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON to FILE.")
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Default: configs/mutation.toml.")
 ]
-Seed = Annotated[int, typer.Option(help="Same seed, same order of mutants.")]
 Count = Annotated[int, typer.Option(min=1, help="Mutants that are no equivalents.")]
 Paths = Annotated[
     list[str] | None, typer.Option(help="Only files that fit this pattern; may be repeated.")
 ]
 
 
-@app.command()
+@app.command(
+    short_help="Judge a sample of mutants.",
+    epilog=exits("no mutant lives without a decision", "some do"),
+)
 def run(
     seed: Seed = 1,
     count: Count = 420,
     paths: Paths = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
+    workers: Workers = 2,
     resume: Annotated[
         bool, typer.Option(help="Keep verdicts of an earlier run with this seed.")
     ] = True,
@@ -56,7 +59,7 @@ def run(
     config: Config = None,
     json: Json = None,
 ) -> None:
-    """Judge a sample of mutants.  0: none lives without a decision; 1: some do; 2: it failed."""
+    """Judge a sample of mutants."""
     from risk.cli.output import guarded
     from risk.mutate.campaign import Options
 
@@ -66,13 +69,18 @@ def run(
     raise typer.Exit(guarded(lambda: _run(options, resume, config, json)))
 
 
-@app.command()
+@app.command(
+    short_help="Print what a campaign found so far.",
+    epilog=exits("no mutant lives without a decision", "some do"),
+)
 def report(
     seed: Seed = 1,
     count: Count = 420,
     paths: Paths = None,
     config: Config = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown to FILE.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as Markdown to FILE.")
+    ] = None,
     json: Json = None,
 ) -> None:
     """Print what a campaign found so far, with the decisions on its survivors."""
@@ -83,15 +91,19 @@ def report(
     raise typer.Exit(guarded(lambda: _report(options, config, markdown, json)))
 
 
-@app.command()
+@app.command(
+    short_help="Print a mutant's diff and verdict.",
+    epilog=exits("shown"),
+)
 def show(
     mutant: Annotated[str, typer.Argument(help="Id of a mutant, or its beginning.")],
     config: Config = None,
+    json: Json = None,
 ) -> None:
     """Print a mutant's diff, and its verdict where it has one."""
     from risk.cli.output import guarded
 
-    raise typer.Exit(guarded(lambda: _show(mutant, config)))
+    raise typer.Exit(guarded(lambda: _show(mutant, config, json)))
 
 
 def _run(options: object, resume: bool, config: Path | None, json: Path | None) -> int:
@@ -146,8 +158,9 @@ def _report(options: object, config: Path | None, markdown: Path | None, json: P
     return 1 if found.unexplained else 0
 
 
-def _show(mutant: str, config: Path | None) -> int:
+def _show(mutant: str, config: Path | None, json: Path | None) -> int:
     from risk.chain.node import project_root
+    from risk.cli.output import write_json
     from risk.mutate import journal
     from risk.mutate.campaign import generate
     from risk.mutate.config import load_config
@@ -161,12 +174,24 @@ def _show(mutant: str, config: Path | None) -> int:
     verdicts = {
         e.mutant.id: e for path in (root / FOLDER).glob("seed-*.jsonl") for e in journal.read(path)
     }
+    out: list[dict[str, object]] = []
     for item in found:
+        diff = item.diff(project.sources[item.file].encode(), 3)
+        row: dict[str, object] = {
+            "id": item.id,
+            "kind": item.kind,
+            "file": item.file,
+            "line": item.line,
+            "diff": diff,
+        }
         print(f"{item.id}  {item.kind}  {item.file}:{item.line}")
-        print(item.diff(project.sources[item.file].encode(), 3))
+        print(diff)
         if item.id in verdicts:
             entry = verdicts[item.id]
+            row |= {"verdict": entry.verdict, "stage": entry.stage, "evidence": entry.evidence}
             print(f"{entry.verdict} {entry.stage} {entry.evidence}".rstrip())
+        out.append(row)
+    write_json(json, out)
     return 0
 
 

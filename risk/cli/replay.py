@@ -9,16 +9,18 @@ from risk.cli.output import guarded, stderr, stdout, write_json
 SHOWN = 40  # differences printed; the JSON has all
 
 
-def replay_command(file: Path, data: Path | None, json: Path | None) -> int:
-    """0: the same, byte for byte; 1: not; 2: the file or its data cannot be read."""
-    return guarded(lambda: _replay(file, data, json))
+def replay_command(file: Path, data: Path | None, json: Path | None, rpc: str | None = None) -> int:
+    """0: the same, byte for byte; 1: not; 2: the file, its data or the node cannot be read."""
+    return guarded(lambda: _replay(file, data, json, rpc))
 
 
-def _replay(file: Path, data: Path | None, json: Path | None) -> int:
+def _replay(file: Path, data: Path | None, json: Path | None, rpc: str | None) -> int:
     from risk.cli.efficiency import tell
+    from risk.quant.book_chain import reread
     from risk.quant.replay import again
 
-    found = again(file, data, tell)
+    at = None if rpc is None else (lambda book: reread(rpc, book))
+    found = again(file, data, tell, at)
     for remark in found.remarks:
         stderr().print(f"other than recorded: {remark}", highlight=False, soft_wrap=True)
     write_json(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from risk.cli.options import Json, exits
+
 app = typer.Typer(
     name="solcov",
     help="Coverage of Solidity lines and branches by what runs on Anvil: collect, report.",
@@ -16,7 +18,10 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(
+    short_help="Collect what runs; several runs add up.",
+    epilog="Exit codes: 0 all that ran passed; 2 wrong use; else that of what failed.",
+)
 def run(
     pytest: Annotated[
         str | None, typer.Option(help="Run the tests with these arguments ('' for all of them).")
@@ -35,11 +40,12 @@ def run(
     raise typer.Exit(run_command(RunOptions(pytest, verify, fresh, effort)))
 
 
-@app.command()
+@app.command(
+    short_help="Print what was reached, and everything that was not.",
+    epilog=exits("every threshold is met", "one is not", "wrong use, or there is nothing to judge"),
+)
 def report(
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the result as JSON to FILE.")
-    ] = None,
+    json: Json = None,
     lcov: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write it as LCOV for viewers.")
     ] = None,

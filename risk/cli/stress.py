@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MARKET = "configs/local.toml"
 DEFAULT_ACCOUNTS = 300
+LEAST_HOURS = 25  # one move of a day
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class StressOptions:
     rpc: str | None = None
     vault: str | None = None
     record: Path | None = None
-    block: int | None = None
+    block: str | None = None
     data: Path | None = None
     scenario: Sequence[str] = ()
     what_if: Sequence[str] = ()
@@ -59,7 +60,7 @@ def _stress(options: StressOptions, json: Path | None) -> int:
 
     asked = what_if(options.what_if)
     impact = decimal("--impact", options.impact)
-    table = None if options.data is None else read_prices(options.data)
+    table = None if options.data is None else read_prices(options.data, min_rows=LEAST_HOURS)
     stresses = _stresses(options, table)
     book = _book(options)
     params = None if options.params is None else read_params(options.params)
@@ -207,29 +208,17 @@ def read_params(path: Path) -> RiskParams:
 
 
 def _book(options: StressOptions) -> RiskBook:
-    from risk.cli.explain import parse_address
-    from risk.quant import book_chain, book_data, book_market
+    from risk.cli.chain_book import ChainOptions, read_book
+    from risk.quant import book_data, book_market
     from risk.quant.errors import QuantError
 
-    chain = options.rpc is not None
-    if chain and options.positions is not None:
-        raise QuantError("give positions from a file or from a chain, not both")
-    if not chain and (options.vault or options.record or options.block is not None):
-        raise QuantError("--vault, --record and --block belong to --rpc")
-    if chain and (options.config or options.at or options.price):
-        raise QuantError("--config, --at and --price do not go with --rpc: the chain has them")
-    if options.rpc is not None:
-        if options.vault is not None:
-            parse_address(options.vault, "--vault")
-        _tell(f"reading the book from {options.rpc}")
-        if options.record is not None:
-            book = book_chain.book_from_record(options.rpc, options.record, block=options.block)
-        elif options.vault is not None:
-            book = book_chain.book_from_chain(options.rpc, options.vault, block=options.block)
-        else:
-            raise QuantError("--rpc needs --vault ADDRESS or --record FILE")
-        _tell(f"block {book.about['block']}, {book.about['block_hash']}")
-        return book
+    chain = ChainOptions(options.rpc, options.vault, options.record, options.block)
+    if chain.given:
+        if options.positions is not None:
+            raise QuantError("give positions from a file or from a chain, not both")
+        if options.config or options.at or options.price:
+            raise QuantError("--config, --at and --price do not go with --rpc: the chain has them")
+        return read_book(chain)
     prices = pairs("--price", options.price)
     config = options.config or _default_config()
     drawn = options.positions is None

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from risk.cli.backtest import LEAST_HOURS, prices, tell
+from risk.cli.chain_book import ChainOptions, names_of, read_book
 from risk.cli.output import guarded, stdout, write_json
 
 if TYPE_CHECKING:
     from risk.quant.bands import Band
+    from risk.quant.book_market import RiskBook
     from risk.quant.book_var import Measured
     from risk.quant.data import PriceTable
     from risk.quant.forecast_ml import Forecast
@@ -40,6 +42,16 @@ class VarOptions:
     repetitions: int
     forecast: str | None
     seed: int
+    config: Path | None = None
+    rpc: str | None = None
+    vault: str | None = None
+    record: Path | None = None
+    block: str | None = None
+
+    @property
+    def chain(self) -> ChainOptions:
+        """Where the book is read, if from a node."""
+        return ChainOptions(self.rpc, self.vault, self.record, self.block)
 
 
 def var_command(options: VarOptions, json: Path | None) -> int:
@@ -49,6 +61,7 @@ def var_command(options: VarOptions, json: Path | None) -> int:
 
 def _var(options: VarOptions, json: Path | None) -> int:
     from risk.quant.book_var import Settings, measure, sample
+    from risk.quant.report.inputs import today
 
     settings = Settings(
         alpha=options.alpha,
@@ -58,10 +71,15 @@ def _var(options: VarOptions, json: Path | None) -> int:
         repetitions=options.repetitions,
         seed=options.seed,
     )
-    table = prices(options.data, options.assets, options.seed, GENERATED_HOURS, LEAST_HOURS)
-    holdings = _holdings(options, table)
+    book = _chain_book(options)
+    assets = options.assets if book is None else ",".join(book.underlyings)
+    table = prices(options.data, assets, options.seed, GENERATED_HOURS, LEAST_HOURS)
+    if book is None:
+        holdings = _holdings(options, table)
+    else:
+        holdings = _of_chain(options, book)
     tell(f"{len(holdings)} positions, {len(table.times):,} hours of {', '.join(table.assets)}")
-    s = sample(table, holdings, settings)
+    s = sample(table, holdings, settings, None if book is None else today(book, table.assets))
     measured = measure(s, settings)
     out: dict[str, Any] = {
         "data": {"source": table.source, "sha256": table.sha256(), "hours": len(table.times)},
@@ -70,6 +88,7 @@ def _var(options: VarOptions, json: Path | None) -> int:
         "confidence": settings.confidence,
         "horizon_hours": settings.horizon,
         "book": {
+            "about": {"source": "file or drawn"} if book is None else dict(book.about),
             "positions": [h.to_json() for h in holdings],
             "gross_notional": s.book.gross,
             "deltas": dict(zip(table.assets, s.book.deltas().tolist(), strict=True)),
@@ -107,6 +126,69 @@ def _holdings(options: VarOptions, table: PriceTable) -> tuple[Holding, ...]:
         return read_holdings(options.positions, table.assets, time, options.account)
     tell(f"no --positions: a generated book, {options.archetype}")
     return generated_book(options, table)
+
+
+def _chain_book(options: VarOptions) -> RiskBook | None:
+    """The vault's book at the block, of the underlyings asked for; None without --rpc."""
+    if not options.chain.given:
+        return None
+    from risk.quant.errors import QuantError
+    from risk.quant.restrict import restrict
+
+    if options.positions is not None:
+        raise QuantError("give positions from a file or from a chain, not both")
+    asked = [name.strip() for name in options.assets.split(",")] if options.assets else []
+    names = _vault_names(options) or asked
+    if not names:
+        raise QuantError(
+            "which underlyings the vault has is not known: give --record, --config, or all of them "
+            "in their order with --assets"
+        )
+    book = read_book(options.chain, names)
+    if asked:
+        book = restrict(book, asked)
+    left = book.about.get("left_out")
+    if left:
+        tell(
+            f"left out with {', '.join(left['underlyings'])}: {left['accounts']} of "
+            f"{left['of_accounts']} accounts, who hold them"
+        )
+    return book
+
+
+def _vault_names(options: VarOptions) -> list[str]:
+    if options.record is not None:
+        return list(names_of(options.record))
+    if options.config is None:
+        return []
+    from risk.deploy.config import load_config
+
+    return [u.name for u in load_config(options.config).underlyings]
+
+
+def _of_chain(options: VarOptions, book: RiskBook) -> tuple[Holding, ...]:
+    """One account, or all of them netted: on a chain positions sum to zero, so that is what the
+    collateral risks."""
+    from risk.quant.errors import QuantError
+    from risk.quant.report.inputs import as_portfolio
+
+    only = None
+    if options.account is not None:
+        named = {book.label(number): number for number in book.state.accounts}
+        if options.account.lower() not in named:
+            raise QuantError(f"no account {options.account!r} in the vault at that block")
+        only = (named[options.account.lower()],)
+    else:
+        tell("all accounts together: positions sum to zero, what is left is the collateral's risk")
+    held = as_portfolio(book, only)
+    if not held:
+        raise QuantError(
+            "the book is empty: nothing with a price is left when all accounts are netted; "
+            "pick one with --account"
+            if only is None
+            else f"the book is empty: account {options.account} holds nothing with a price"
+        )
+    return held
 
 
 def generated_book(options: VarOptions, table: PriceTable) -> tuple[Holding, ...]:

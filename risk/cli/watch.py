@@ -37,7 +37,9 @@ def watch(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="A keeper's file: read the chain itself, without key and keeper."),
+        typer.Option(
+            metavar="FILE", help="A keeper's file: read the chain itself, without key and keeper."
+        ),
     ] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Show it once; exit code 75 where it is not current.")

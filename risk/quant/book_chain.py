@@ -20,9 +20,10 @@ def book_from_chain(
 ) -> RiskBook:
     """Every account of a vault at the end of a block (None: the head), from all its logs.
 
-    Number, hash and time of the block go into `about`. `deployed` is the block of the deployment,
-    below which no log is asked for. Names default to u0, u1 … and c0, c1 …. A block in the past
-    needs a node that still serves its state. `SourceError` where the chain cannot be read,
+    Number, hash and time of the block go into `about`, so that `reread` finds the same book again.
+    `deployed` is the block of the deployment, below which no log is asked for. Names default to
+    u0, u1 … and c0, c1 …. A block in the past needs a node that still serves its state.
+    `SourceError` where the chain cannot be read,
     `QuantError` where there is no such block or the vault has no account.
     """
     from risk.chain.compile import compile_contracts
@@ -57,12 +58,26 @@ def book_from_chain(
     about = {
         "source": "chain",
         "vault": vault,
+        "deployed": deployed,
         "block": at.number,
         "block_hash": at.hash,
         "time": at.timestamp,
         "accounts": len(state.accounts),
     }
     return RiskBook(state, names, tokens, {}, about)
+
+
+def reread(endpoint: str, book: RiskBook) -> RiskBook:
+    """The book of the same vault at the end of the same block, as a node has it now."""
+    about = book.about
+    return book_from_chain(
+        endpoint,
+        about["vault"],
+        deployed=about["deployed"],
+        block=about["block"],
+        underlyings=book.underlyings,
+        collaterals=book.collaterals,
+    )
 
 
 def book_from_record(endpoint: str, record: Path, *, block: int | None = None) -> RiskBook:

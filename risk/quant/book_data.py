@@ -48,6 +48,7 @@ KINDS: Final = ("cash", "collateral", "perp", "future", "call", "put")
 OPTIONS: Final = ("call", "put")
 REQUIRED: Final = ("account", "asset", "kind", "units")
 OPTIONAL: Final = ("strike", "expiry", "entry_price")
+EMPTY: Final = "the book is empty: no position"
 MAX_UNITS: Final = 2**95 - 1  # int96, WAD
 EPOCH: Final = date(1970, 1, 1)
 
@@ -84,14 +85,14 @@ def read_positions(path: Path | str) -> tuple[Position, ...]:
     header, records, first = table_of(file)
     for name in REQUIRED:
         if name not in header:
-            raise DataError(
-                file, f"the column is missing; the file has {', '.join(header)}", column=name
-            )
+            message = f"the column is missing; the file has {', '.join(header)}"
+            raise DataError(file, message, row=first - 1 or None, column=name)
     for name in header:
         if name not in (*REQUIRED, *OPTIONAL):
-            raise DataError(file, f"is not one of {', '.join((*REQUIRED, *OPTIONAL))}", column=name)
+            message = f"is not one of {', '.join((*REQUIRED, *OPTIONAL))}"
+            raise DataError(file, message, row=first - 1 or None, column=name)
     if not records:
-        raise DataError(file, "the book is empty: no position")
+        raise DataError(file, EMPTY, row=first, column=REQUIRED[0])
     rows = []
     seen: dict[tuple[Any, ...], int] = {}
     for i, cells in enumerate(records):
@@ -196,9 +197,9 @@ def decimal_text(value: int, digits: int = 18) -> str:
 def table_of(file: Path) -> tuple[list[str], list[list[Any]], int]:
     """Header, cells (strings, or what Parquet and JSON have), row number of the first record."""
     if not file.name.lower().endswith(".json"):
-        from risk.quant.data import _load
+        from risk.quant.data import load_frame
 
-        frame, first = _load(file)
+        frame, first = load_frame(file)
         return list(frame.columns), [list(row) for row in frame.rows()], first
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -210,7 +211,7 @@ def table_of(file: Path) -> tuple[list[str], list[list[Any]], int]:
     if not isinstance(rows, list):
         raise DataError(file, "is neither a list of positions nor an object with 'positions'")
     if not rows:
-        raise DataError(file, "the book is empty: no position")
+        raise DataError(file, EMPTY, row=1, column=REQUIRED[0])
     for i, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise DataError(file, "the position is not an object", row=i)

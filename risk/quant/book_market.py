@@ -33,7 +33,6 @@ DAY: Final = 86_400
 GENERATED_AT: Final = 1_767_254_400  # 2026-01-01T08:00:00Z
 FIRST_FEED: Final = 100
 FIRST_TOKEN: Final = 200
-HEALTH: Final = (1.02, 4.0)  # E/MM of drawn accounts, log-uniform
 
 KINDS: Final = ("directional", "strangle", "covered", "spread", "pair")
 
@@ -201,42 +200,38 @@ def finish(state: State) -> None:
 
 
 def draw(market: RiskBook, count: int, seed: int, *, insurance: int = 250_000) -> RiskBook:
-    """`market` with `count` accounts of five kinds, in turn, and an insurance fund (whole cash).
+    """`market` with `count` traders of five kinds, in turn, their makers, and an insurance fund
+    (whole cash).
 
     directional perps; short strangles; collateral with covered calls; option spreads; long one
-    underlying, short another. Cash is set by the exact engine so that E/MM is log-uniform within
-    `HEALTH`. Positions do not sum to zero: the book is one side of the market. Same seed, same
-    book, to the wei.
+    underlying, short another. Makers hold the other side, so that the sizes of every instrument
+    sum to zero; E/MM as in `risk.quant.makers`, by the exact engine. Same seed, same book, to the
+    wei.
     """
-    from risk.vector import exact
-    from risk.vector.accounts import AccountBatch
-    from risk.vector.market import MarketTable
+    from risk.quant import makers
 
     if count < 1:
         raise QuantError("a book needs at least one account")
     rng = np.random.default_rng([seed, 4])
     state = market.state.clone()
-    accounts = {}
+    traders = {}
     for i in range(count):
-        account = _account(rng, state, KINDS[i % len(KINDS)])
-        accounts[(i + 1) << 8] = account
-    state.accounts = accounts
-    set_open_interest(state)
-    table = MarketTable.from_state(state)
-    m = exact.margins(table, AccountBatch.from_state(table, state), state)
-    if m.errors:
-        raise QuantError(f"a drawn account cannot be margined: {next(iter(m.errors.values()))}")
-    low, high = np.log(HEALTH[0]), np.log(HEALTH[1])
-    goals = (np.exp(rng.uniform(low, high, count)) * 10_000).astype(np.int64)
-    for account, mm, equity, goal in zip(
-        accounts.values(), m.values("mm"), m.values("equity"), goals, strict=True
-    ):
-        account.cash_wad += mm * int(goal) // 10_000 - equity
-        account.interest_index = interest_index(state, account.cash_wad)
+        traders[(i + 1) << 8] = _account(rng, state, KINDS[i % len(KINDS)])
     state.insurance_wad = insurance * WAD
+    others = makers.close(state, traders, rng)
     finish(state)
-    labels = {name: f"{KINDS[i % len(KINDS)]}-{i}" for i, name in enumerate(accounts)}
-    about = {**market.about, "source": "generated", "accounts": count, "seed": seed}
+    labels = {
+        number: f"{KINDS[i % len(KINDS)]}-{i}" if i < count else f"maker-{i - count}"
+        for i, number in enumerate(state.accounts)
+    }
+    about = {
+        **market.about,
+        "source": "generated",
+        "accounts": len(state.accounts),
+        "traders": count,
+        "makers": others,
+        "seed": seed,
+    }
     return RiskBook(state, market.underlyings, market.collaterals, labels, about)
 
 

@@ -107,7 +107,18 @@ class Sample:
     horizon: int
 
 
-def sample(table: PriceTable, holdings: Sequence[Holding], settings: Settings) -> Sample:
+@dataclass(frozen=True, eq=False)
+class Today:
+    """Prices (n,) of the assets and Unix time at which a book stands, where that is not the end of
+    the price table: a vault's own at a block."""
+
+    spot: Floats
+    time: int
+
+
+def sample(
+    table: PriceTable, holdings: Sequence[Holding], settings: Settings, today: Today | None = None
+) -> Sample:
     """Reprices the book of today under the past; `QuantError` for an empty one."""
     check_alpha(settings.alpha)
     check_alpha(settings.confidence)
@@ -117,7 +128,8 @@ def sample(table: PriceTable, holdings: Sequence[Holding], settings: Settings) -
     if not holdings:
         raise QuantError("the book is empty: no position to measure")
     f = factors.build(table)
-    book = value(holdings, table.assets, f.price[-1], f.implied[-1], int(f.times[-1]))
+    now = Today(f.price[-1], int(f.times[-1])) if today is None else today
+    book = value(holdings, table.assets, now.spot, f.implied[-1], now.time)
     logs, vols = np.log(f.price[f.first :]), np.log(f.implied[f.first :])
     moves, vol_moves = logs[h:] - logs[:-h], vols[h:] - vols[:-h]
     overlapping = book.losses(moves, vol_moves, h / 24.0)

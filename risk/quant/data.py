@@ -128,12 +128,18 @@ def read_prices(
     refused unless `naive_as_utc`. Raises `DataError`; never repairs and never writes.
     """
     file = Path(path)
-    frame, first_row = _load(file)
-    columns = _columns(file, frame.columns, assets)
+    frame, first_row = load_frame(file)
+    columns = _columns(file, frame.columns, assets, first_row - 1 or None)
     if frame.height == 0:
-        raise DataError(file, "the table is empty: a header without any row of data")
+        message = "the table is empty: a header without any row of data"
+        raise DataError(file, message, row=first_row, column=TIMESTAMP)
     if frame.height < min_rows:
-        raise DataError(file, f"too short: {frame.height} rows, at least {min_rows} are needed")
+        raise DataError(
+            file,
+            f"too short: ends after {frame.height} rows, at least {min_rows} are needed",
+            row=first_row + frame.height - 1,
+            column=TIMESTAMP,
+        )
 
     place = data_checks.Place(file, first_row)
     times = data_checks.parse_stamps(place, frame[TIMESTAMP], naive_as_utc=naive_as_utc)
@@ -150,8 +156,12 @@ def read_prices(
     return PriceTable(tuple(columns), times, fields, step_seconds, file.name, notices)
 
 
-def _load(file: Path) -> tuple[pl.DataFrame, int]:
-    """The raw frame (CSV: all strings) and the row number of its first record."""
+def load_frame(file: Path) -> tuple[pl.DataFrame, int]:
+    """The raw frame of a `.csv`, `.csv.gz` or `.parquet` file (CSV: every cell a string, nothing
+    interpreted) and the row number of its first record: 2 in a CSV, whose header is row 1.
+
+    `DataError` where the file cannot be read or is none of these.
+    """
     try:
         raw = file.read_bytes()
     except OSError as error:
@@ -199,13 +209,12 @@ def _load_parquet(file: Path, raw: bytes) -> pl.DataFrame:
 
 
 def _columns(
-    file: Path, header: Sequence[str], wanted: Sequence[str] | None
+    file: Path, header: Sequence[str], wanted: Sequence[str] | None, row: int | None
 ) -> dict[str, dict[str, str]]:
-    """Asset -> field -> column name, in the wanted order."""
+    """Asset -> field -> column name, in the wanted order. `row` is that of the header, if any."""
     if TIMESTAMP not in header:
-        raise DataError(
-            file, f"the column is missing; the file has {', '.join(header)}", column=TIMESTAMP
-        )
+        message = f"the column is missing; the file has {', '.join(header)}"
+        raise DataError(file, message, row=row, column=TIMESTAMP)
     found: dict[str, dict[str, str]] = {}
     for name in header:
         if name == TIMESTAMP:
@@ -216,18 +225,19 @@ def _columns(
             raise DataError(
                 file,
                 f"is neither {TIMESTAMP!r} nor <ASSET> nor <ASSET>_ with {', '.join(FIELDS)}",
+                row=row,
                 column=name,
             )
         fields = found.setdefault(match["asset"], {})
         if kind in fields:
-            raise DataError(file, f"says the same as column {fields[kind]!r}", column=name)
+            message = f"says the same as column {fields[kind]!r}"
+            raise DataError(file, message, row=row, column=name)
         fields[kind] = name
     for asset in wanted if wanted is not None else found:
         if "close" not in found.get(asset, {}):
             have = ", ".join(a for a, fields in found.items() if "close" in fields) or "none"
-            raise DataError(
-                file, f"the column is missing; assets with a close: {have}", column=f"{asset}_close"
-            )
+            message = f"the column is missing; assets with a close: {have}"
+            raise DataError(file, message, row=row, column=f"{asset}_close")
     if not found:
         raise DataError(file, "no asset: a column <ASSET>_close is needed")
     return {a: found[a] for a in wanted} if wanted is not None else found

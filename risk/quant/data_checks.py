@@ -155,6 +155,15 @@ def check_grid(place: Place, name: str, times: NDArray[np.int64], step: int) -> 
             first = place.row(int(same[0]))
             raise place.error(f"duplicated time stamp {stamp}, first in row {first}", index, name)
         raise place.error(f"not sorted: {stamp} comes after {before}", index, name)
+    late = np.flatnonzero(times[index:] == times[index - 1] + step)
+    if late.size:  # the stamp that should stand here comes later: rows out of order, no gap
+        found = index + int(late[0])
+        raise place.error(
+            f"not sorted: {_iso(times[found])} comes after {_iso(times[found - 1])}; "
+            f"it belongs in row {place.row(index)}",
+            found,
+            name,
+        )
     if move % step == 0:
         missing = move // step - 1
         rows = "1 row is" if missing == 1 else f"{missing} rows are"

@@ -174,12 +174,13 @@ def read_holdings(
     for name in header:
         if name not in (*REQUIRED, *OPTIONAL):
             known = ", ".join((*REQUIRED, *OPTIONAL))
-            raise DataError(file, f"is not one of {known}", column=name)
+            raise DataError(file, f"is not one of {known}", row=first - 1 or None, column=name)
     for name in REQUIRED:
         if name not in header:
-            raise DataError(file, "the column is missing", column=name)
+            raise DataError(file, "the column is missing", row=first - 1 or None, column=name)
     if not records:
-        raise DataError(file, "the book is empty: a header without any position")
+        message = "the book is empty: a header without any position"
+        raise DataError(file, message, row=first, column=REQUIRED[0])
     return tuple(
         _holding(_Row(file, first + i, dict(zip(header, cells, strict=True))), assets, time)
         for i, cells in enumerate(records)
@@ -208,7 +209,8 @@ def _of_accounts(
             raise DataError(file, _past(time), row=item.row, column="expiry")
         out.append(Holding(item.asset, item.kind, item.units, item.strike, expiry))
     if not out:
-        raise DataError(file, "the book is empty: cash only, nothing with a price")
+        message = "the book is empty: cash only, nothing with a price"
+        raise DataError(file, message, row=rows[0].row, column="kind")
     return tuple(out)
 
 

@@ -26,8 +26,10 @@ from risk.exact.errors import ModelRevert
 from risk.exact.governance import param_diff, param_ramp, steward_check
 from risk.exact.governance import param_layout as pl
 from risk.exact.params.risk_params import RiskParams, UnderlyingParams
+from risk.quant.book_market import RiskBook
 from risk.quant.errors import QuantError
-from risk.quant.recommend_effect import BookSize, effect, evidence, fill_book
+from risk.quant.recommend_effect import BookSize, drawn, effect, evidence
+from risk.quant.restrict import subset
 from risk.quant.scenarios import exact, factors
 from risk.quant.scenarios.book import make_book
 from risk.quant.scenarios.calibrate import Settings, calibrate
@@ -60,10 +62,25 @@ class Governor:
 
 @dataclass(frozen=True, eq=False)
 class InForce:
-    """The parameters now, and the scales that their lanes stand for."""
+    """The parameters now, and the scales that their lanes stand for.
+
+    `columns`: which underlying of the parameters each scale, and each asset of the prices, belongs
+    to, ascending; None: all of them in order. The lanes of the others stay as they are.
+    """
 
     params: RiskParams
     scale: Scale
+    columns: tuple[int, ...] | None = None
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """`columns`, written out."""
+        return tuple(range(self.params.underlying_count)) if self.columns is None else self.columns
+
+    @property
+    def part(self) -> RiskParams:
+        """The parameters of the underlyings that have prices."""
+        return subset(self.params, self.owners)
 
 
 # --------------------------------------------------------------------------------------- proposals
@@ -97,10 +114,10 @@ def steered(now: InForce, goal: Scale, governor: Governor) -> tuple[RiskParams, 
     which is rounded down; a lane of 0 stays.
     """
     anchor = now.params if governor.anchor is None else RiskParams.decode(governor.anchor)
-    cut, underlyings = 0, []
-    for i, u in enumerate(now.params.underlyings):
-        then = anchor.underlyings[i]
-        ratios = (goal.price[i] / now.scale.price[i], goal.vol[i] / now.scale.vol[i])
+    cut, underlyings = 0, list(now.params.underlyings)
+    for j, i in enumerate(now.owners):
+        u, then = underlyings[i], anchor.underlyings[i]
+        ratios = (goal.price[j] / now.scale.price[j], goal.vol[j] / now.scale.vol[j])
         moved: list[tuple[int, ...]] = []
         for lanes, old, unit, ratio in (
             (u.price_lanes, then.price_lanes, u.price_unit_e6, ratios[0]),
@@ -113,7 +130,7 @@ def steered(now: InForce, goal: Scale, governor: Governor) -> tuple[RiskParams, 
                 cut += got != wanted
                 row.append(got)
             moved.append(tuple(row))
-        underlyings.append(replace(u, price_lanes=moved[0], vol_lanes=moved[1]))
+        underlyings[i] = replace(u, price_lanes=moved[0], vol_lanes=moved[1])
     return replace(now.params, underlyings=tuple(underlyings)), cut
 
 
@@ -140,10 +157,14 @@ def renewed(now: InForce, scenarios: ScenarioSet, goal: Scale, settings: Setting
     """The set in force with the shapes and weights of a new fit at `goal`.
 
     Units stay, because a unit and lanes in it cannot change together (`UnitAndLanes`); `QuantError`
-    where a shock does not fit 4095 of them.
+    where a shock does not fit 4095 of them, and where an underlying has no prices: shapes are
+    joint, so they are fitted to all underlyings or to none.
     """
     from risk.deploy.quantise import shock_lanes
 
+    lacking = now.params.underlying_count - len(now.owners)
+    if lacking:
+        raise QuantError(f"a new fit needs prices of every underlying; {lacking} of them lack some")
     fresh = exact.quantised(scenarios, goal, settings.policy)
     x, v, _ = exact.quantised_shocks(fresh)
     underlyings = []
@@ -201,7 +222,8 @@ def reached(now: InForce, proposed: RiskParams) -> Scale:
     """The scales that the lanes of `proposed`, which has the shapes in force, stand for: what a
     later recommendation starts from. By the median over the scenarios, since limits cut some."""
     out = []
-    for old, new in zip(now.params.underlyings, proposed.underlyings, strict=True):
+    for i in now.owners:
+        old, new = now.params.underlyings[i], proposed.underlyings[i]
         for a, b, unit in (
             (old.price_lanes, new.price_lanes, old.price_unit_e6),
             (old.vol_lanes, new.vol_lanes, old.vol_unit_e6),
@@ -227,13 +249,17 @@ def recommend(
     route: str,
     governor: Governor,
     settings: Settings,
-    size: BookSize,
+    size: BookSize | RiskBook,
     tell: Tell = lambda _: None,
 ) -> dict[str, Any]:
-    """The outcome as a JSON value: diff, effect, evidence, integers, calldata. Deterministic."""
-    if now.params.underlying_count != len(f.assets):
+    """The outcome as a JSON value: diff, effect, evidence, integers, calldata. Deterministic.
+
+    `size`: the book that the effect is measured on, a generated one of the underlyings that have
+    prices, or one that was read; the latter's parameters must be those in force.
+    """
+    if len(now.owners) != len(f.assets):
         raise QuantError(
-            f"the parameters have {now.params.underlying_count} underlyings, the prices "
+            f"the parameters have {len(now.owners)} underlyings, the prices "
             f"{len(f.assets)}: {', '.join(f.assets)}"
         )
     goal, scales = goal_scale(f, at, now)
@@ -247,13 +273,16 @@ def recommend(
     else:
         raise QuantError(f"no route {route!r}; there are {STEWARD} and {TIMELOCK}")
     old, new = now.params.blob, proposed.blob
+    part = subset(proposed, now.owners)
     book = make_book(f.implied[at])
-    time = int(f.times[at]) // exact.DAY * exact.DAY + 8 * 3600
-    prices = [float(p) for p in f.price[at]]
-    state = exact.make_state(book, prices, time, now.params)
-    tell(f"effect on {size.accounts} accounts")
-    fill_book(state, book, time, size)
     changes = changed_fields(old, new)
+    tell("effect on the book")
+    if not isinstance(size, RiskBook):
+        done = effect(drawn(f, at, book, now.part, size), replace(part, collaterals=()))
+    elif size.state.params != now.params:
+        raise QuantError("the book has other parameters than those that are called in force")
+    else:
+        done = effect(size.state, proposed)
     return {
         "route": route,
         "nothing_changes": old == new,
@@ -263,11 +292,14 @@ def recommend(
             "price": [float(v) for v in after.price],
             "vol": [float(v) for v in after.vol],
         },
+        "underlyings_left_as_they_are": [
+            i for i in range(now.params.underlying_count) if i not in now.owners
+        ],
         "lanes_cut_by_the_steward_limit": cut,
         "changes": changes,
         "ramp": ramp(now.params, proposed, route, governor) if changes else None,
-        "effect": effect(state, proposed),
-        "coverage": evidence(f, at, book, goal, now.params, proposed, settings),
+        "effect": done,
+        "coverage": evidence(f, at, book, goal, now.part, part, settings),
         "blob": "0x" + new.hex(),
         "blob_keccak": "0x" + keccak(new).hex(),
         "calldata": calldata(new, route, governor) if changes else [],

@@ -5,7 +5,7 @@ The first are whole wei of `risk.vector.exact`, bit-identical to the model; the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,27 +25,38 @@ WORST: Final = 10  # accounts named in the effect
 
 @dataclass(frozen=True)
 class BookSize:
-    """The generated book that the effect is measured on."""
+    """The generated book that the effect is measured on: so many traders, and their makers."""
 
     accounts: int = 2_000
     seed: int = 1
 
 
 def fill_book(state: State, book: Book, time: int, size: BookSize) -> None:
-    """Accounts of all archetypes with cash such that E/IM lies between 1 and 2 at the parameters
-    in force, in whole basis points; whole notionals of 1,000 to 1,000,000."""
-    from risk.exact.margin import margin_engine
+    """Traders of all archetypes with whole notionals of 1,000 to 1,000,000 and their makers, who
+    hold the other side; E/MM at the parameters in force as in `risk.quant.makers`."""
+    from risk.quant import makers
+    from risk.quant.book_market import finish
 
     sizes, _ = archetypes.sample_all(book, size.accounts, size.seed)
     rng = np.random.default_rng([size.seed, 31])
     notional = np.round(np.exp(rng.uniform(np.log(1e3), np.log(1e6), size.accounts)))
-    ratio = BPS + (rng.random(size.accounts) ** 2 * BPS).astype(np.int64)
     ids = exact.instruments(book, time)
-    for i in range(size.accounts):
-        account = exact.account_of(sizes[i], book, state, ids, int(notional[i]))
-        m = margin_engine.compute(state, exact.ACCOUNT, account)
-        account.cash_wad += -(-m.im * int(ratio[i]) // BPS) - m.equity
-        state.accounts[exact.ACCOUNT + (i + 1 << 8)] = account
+    traders = {
+        exact.ACCOUNT + (i + 1 << 8): exact.account_of(sizes[i], book, state, ids, int(notional[i]))
+        for i in range(size.accounts)
+    }
+    makers.close(state, traders, rng)
+    finish(state)
+
+
+def drawn(f: Factors, at: int, book: Book, params: RiskParams, size: BookSize) -> State:
+    """A vault at the prices of row `at` under `params`, without collaterals, filled by
+    `fill_book`."""
+    time = int(f.times[at]) // exact.DAY * exact.DAY + 8 * 3600
+    prices = [float(p) for p in f.price[at]]
+    state = exact.make_state(book, prices, time, replace(params, collaterals=()))
+    fill_book(state, book, time, size)
+    return state
 
 
 def effect(state: State, proposed: RiskParams) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """A recommendation file that can be made again: the request, hashes, the outcome.
 
 The *request* holds everything that decides the outcome: data (file and content hash, or the
-generator's seed), parameters and scales in force, route, limits, settings with their seed, book.
+generator's seed), parameters and scales in force, route, limits, settings with their seed, book:
+size and seed of a generated one, or the whole of one that was read from a chain, with the number
+and hash of its block (`risk.quant.book_json`), so that no node is needed to make the outcome again.
 `again` makes the outcome from it and compares the two as canonical JSON, byte for byte. Hashes of
 the code and of requirements.lock say where to look when they differ; they are no part of the
 comparison.
@@ -19,6 +21,8 @@ from typing import Any, Final
 import numpy as np
 
 from risk.exact.params.risk_params import RiskParams
+from risk.quant import book_json
+from risk.quant.book_market import RiskBook
 from risk.quant.data import PriceTable, read_prices
 from risk.quant.errors import DataError, QuantError
 from risk.quant.generate import generate
@@ -32,10 +36,12 @@ from risk.quant.scenarios.fit import Plan
 from risk.quant.threads import one_thread
 
 Tell = Callable[[str], None]
+Reread = Callable[[RiskBook], RiskBook]
 
-FORMAT: Final = "plumbline recommendation 1"
+FORMAT: Final = "plumbline recommendation 2"
 ROOT: Final = Path(__file__).resolve().parents[2]
 LOCK: Final = "requirements.lock"
+LEAST_ROWS: Final = factors.WARM_UP + 60 * 24  # as `factors.build` needs
 CODE: Final = ("risk/quant", "risk/exact", "risk/vector", "risk/deploy", "risk/chain")
 
 
@@ -51,7 +57,8 @@ class Source:
     def table(self, override: Path | None = None) -> PriceTable:
         """Reads or generates them; `override` is another place of the same file."""
         if self.path is not None:
-            return read_prices(override or self.path, list(self.assets))
+            file = override or self.path
+            return read_prices(file, list(self.assets), min_rows=LEAST_ROWS)
         whole = generate(self.seed, self.hours)
         close = whole.close[:, [whole.column(name) for name in self.assets]]
         return PriceTable(self.assets, whole.times, {"close": close}, source="generated")
@@ -67,7 +74,7 @@ class Request:
     route: str
     governor: Governor
     settings: Settings
-    book: BookSize
+    book: BookSize | RiskBook
 
     def to_json(self) -> dict[str, Any]:
         """Floats are written so that they come back exactly (17 digits)."""
@@ -83,11 +90,16 @@ class Request:
                 "blob": "0x" + self.now.params.blob.hex(),
                 "price_scale": [float(v) for v in self.now.scale.price],
                 "vol_scale": [float(v) for v in self.now.scale.vol],
+                "columns": list(self.now.owners),
             },
             "route": self.route,
             "governor": governor,
             "settings": asdict(self.settings),
-            "book": asdict(self.book),
+            "book": (
+                book_json.to_json(self.book)
+                if isinstance(self.book, RiskBook)
+                else asdict(self.book)
+            ),
         }
 
     @staticmethod
@@ -101,6 +113,7 @@ class Request:
             now=InForce(
                 RiskParams.decode(_bytes(now["blob"])),
                 Scale(np.array(now["price_scale"]), np.array(now["vol_scale"])),
+                tuple(int(i) for i in now["columns"]),
             ),
             route=value["route"],
             governor=Governor(
@@ -118,7 +131,11 @@ class Request:
                     "policy": Policy(**settings["policy"]),
                 }
             ),
-            book=BookSize(**value["book"]),
+            book=(
+                book_json.from_json(value["book"])
+                if "state" in value["book"]
+                else BookSize(**value["book"])
+            ),
         )
 
 
@@ -177,8 +194,17 @@ def load(file: Path) -> dict[str, Any]:
     return value
 
 
-def again(file: Path, data: Path | None = None, tell: Tell = lambda _: None) -> Replayed:
-    """Makes the outcome of a file again. `data`: the price file, where it lies elsewhere now."""
+def again(
+    file: Path,
+    data: Path | None = None,
+    tell: Tell = lambda _: None,
+    reread: Reread | None = None,
+) -> Replayed:
+    """Makes the outcome of a file again. `data`: the price file, where it lies elsewhere now.
+
+    `reread` reads the book of a vault at a block, given what the file says of it; then that is
+    compared with the recorded book first, block hash included.
+    """
     value = load(file)
     try:
         request, recorded, before = (
@@ -188,6 +214,10 @@ def again(file: Path, data: Path | None = None, tell: Tell = lambda _: None) -> 
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(file, f"has a malformed request: {error!r}") from error
+    if reread is not None:
+        differing = _other_book(file, request, reread)
+        if differing:
+            return Replayed({}, differing, ())
     table = request.source.table(data)
     present = hashes(table)
     if before.get("data_sha256") != present["data_sha256"]:
@@ -204,6 +234,17 @@ def again(file: Path, data: Path | None = None, tell: Tell = lambda _: None) -> 
     return Replayed(outcome, tuple(differences(recorded, outcome, "outcome")), remarks)
 
 
+def _other_book(file: Path, request: Request, reread: Reread) -> tuple[str, ...]:
+    """Where the recorded book is not that of the node."""
+    if not isinstance(request.book, RiskBook):
+        raise DataError(file, "its book was generated, not read from a chain")
+    recorded = book_json.to_json(request.book)
+    found = book_json.to_json(reread(request.book))
+    if canonical(recorded) == canonical(found):
+        return ()
+    return tuple(differences(recorded, found, "request.book"))
+
+
 def in_force(file: Path) -> InForce:
     """What an earlier recommendation put in force, once its ramp is over."""
     value = load(file)
@@ -213,6 +254,7 @@ def in_force(file: Path) -> InForce:
         return InForce(
             RiskParams.decode(_bytes(outcome["blob"])),
             Scale(np.array(scales["price"]), np.array(scales["vol"])),
+            tuple(int(i) for i in value["request"]["now"]["columns"]),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise DataError(file, f"has a malformed outcome: {error!r}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,8 +58,12 @@ def test_show_and_report(project: Path) -> None:
         )
         journal.append(path, entry)
     run = CliRunner()
-    shown = run.invoke(mutate.app, ["show", chosen[0].id[:8]])
+    file = project / "show.json"
+    shown = run.invoke(mutate.app, ["show", chosen[0].id[:8], "--json", str(file)])
     assert shown.exit_code == 0
+    (row,) = json.loads(file.read_text())
+    assert (row["id"], row["verdict"], row["stage"]) == (chosen[0].id, "killed", "suite")
+    assert "-    uint256 public constant FEE = 30;" in row["diff"]
     assert "-    uint256 public constant FEE = 30;" in shown.stdout
     assert "killed suite seen" in shown.stdout
     nobody = run.invoke(mutate.app, ["show", "zz"])

@@ -149,9 +149,9 @@ BAD_PRICES: list[tuple[Any, str]] = [
     (negative, "bad.csv, row 101, column 'BTC': the price is negative: -5"),
     (gap, "bad.csv, row 101, column 'timestamp': gap: 1 row is missing between"),
     (duplicated, "bad.csv, row 101, column 'timestamp': duplicated time stamp"),
-    (unsorted, "bad.csv, row 101, column 'timestamp': gap: 1 row is missing between"),
-    (short, "bad.csv: too short: 49 rows, at least 2184 are needed"),
-    (wrong_column, "bad.csv, column 'ETH_price': is neither 'timestamp' nor <ASSET>"),
+    (unsorted, "bad.csv, row 102, column 'timestamp': not sorted: 2024-01-05T04:00:00Z comes"),
+    (short, "bad.csv, row 50, column 'timestamp': too short: ends after 49 rows, at least 2184"),
+    (wrong_column, "bad.csv, row 1, column 'ETH_price': is neither 'timestamp' nor <ASSET>"),
     (mixed_zones, "bad.csv, row 101, column 'timestamp': mixed time zones: '+01:00' here"),
 ]
 
@@ -188,9 +188,9 @@ def test_rows_in_reverse_are_called_unsorted(lines: list[str], tmp_path: Path) -
 HEAD = "asset,kind,units,strike,expiry"
 BAD_BOOKS = [
     ("", "book.csv: the file is empty"),
-    (HEAD, "book.csv: the book is empty: a header without any position"),
-    ("asset,kind,size\nBTC,perp,1", "book.csv, column 'size': is not one of asset, kind"),
-    ("asset,kind\nBTC,perp", "book.csv, column 'units': the column is missing"),
+    (HEAD, "book.csv, row 2, column 'asset': the book is empty: a header without any position"),
+    ("asset,kind,size\nBTC,perp,1", "book.csv, row 1, column 'size': is not one of asset, kind"),
+    ("asset,kind\nBTC,perp", "book.csv, row 1, column 'units': the column is missing"),
     (f"{HEAD}\nBTC,perp,1,,\nDOT,perp,1,,", "row 3, column 'asset': no prices of 'DOT'"),
     (f"{HEAD}\nBTC,swap,1,,", "row 2, column 'kind': 'swap' is not one of"),
     (f"{HEAD}\nBTC,perp,nan,,", "row 2, column 'units': the value is NaN"),
@@ -203,7 +203,10 @@ BAD_BOOKS = [
     (f"{HEAD}\nBTC,call,1,5,2020-01-01", "row 2, column 'expiry': lies before the last price"),
     (f"{HEAD}\nBTC,put,1,5,soon", "row 2, column 'expiry': 'soon' is not an ISO date"),
     (f"{HEAD}\nBTC,put,1,5,2030-01-01T08:00:00", "column 'expiry': the time stamp has no zone"),
-    (f"account,{HEAD}\nann,USD,cash,5,,", "book.csv: the book is empty: cash only"),
+    (
+        f"account,{HEAD}\nann,USD,cash,5,,",
+        "book.csv, row 2, column 'kind': the book is empty: cash only",
+    ),
 ]
 
 

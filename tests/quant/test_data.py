@@ -162,6 +162,13 @@ BAD_TABLES: dict[str, tuple[list[str], str, int | None, str | None, str]] = {
     ),
     "late duplicate": ([*ROWS, ROWS[0]], HEADER, 6, "timestamp", "first in row 2"),
     "unsorted": (ROWS[1:] + ROWS[:1], HEADER, 5, "timestamp", "not sorted: 2024-04-16T01"),
+    "two rows swapped": (
+        [ROWS[0], ROWS[2], ROWS[1], ROWS[3]], HEADER, 4, "timestamp",
+        "not sorted: 2024-04-16T02:00:00Z comes after 2024-04-16T03:00:00Z; it belongs in row 3",
+    ),
+    "a row put off": (
+        [ROWS[0], *ROWS[2:], ROWS[1]], HEADER, 5, "timestamp", "it belongs in row 3"
+    ),
     "mixed zones": (
         replaced(2, "2024-04-16T05:00:00+02:00,1,1"),
         HEADER, 4, "timestamp", "mixed time zones: '+02:00' here, '+00:00' in row 2",
@@ -175,15 +182,15 @@ BAD_TABLES: dict[str, tuple[list[str], str, int | None, str | None, str]] = {
         replaced(1, "2024-02-30T02:00:00Z,1,1"), HEADER, 3, "timestamp", "not a date and time"
     ),
     "stamp missing": (replaced(1, ",1,1"), HEADER, 3, "timestamp", "stamp is missing"),
-    "wrong field": (ROWS, "timestamp,BTC_close,ETH_clsoe", None, "ETH_clsoe", "is neither"),
-    "no stamps": (ROWS, "time,BTC,ETH", None, "timestamp", "the file has time, BTC, ETH"),
+    "wrong field": (ROWS, "timestamp,BTC_close,ETH_clsoe", 1, "ETH_clsoe", "is neither"),
+    "no stamps": (ROWS, "time,BTC,ETH", 1, "timestamp", "the file has time, BTC, ETH"),
     "column twice": (ROWS, "timestamp,BTC,BTC", 1, "BTC", "occurs twice"),
-    "asset twice": (ROWS, "timestamp,BTC,BTC_close", None, "BTC_close", "same as column 'BTC'"),
-    "no close": (ROWS, "timestamp,BTC_close,ETH_high", None, "ETH_close", "missing; assets with"),
+    "asset twice": (ROWS, "timestamp,BTC,BTC_close", 1, "BTC_close", "same as column 'BTC'"),
+    "no close": (ROWS, "timestamp,BTC_close,ETH_high", 1, "ETH_close", "missing; assets with"),
     "field too many": (replaced(2, ROWS[2] + ",9"), HEADER, 4, None, "has 4 fields; the header"),
     "field too few": (replaced(2, "2024-04-16T03:00:00Z,1"), HEADER, 4, None, "has 2 fields"),
     "blank line": (replaced(2, ""), HEADER, 4, None, "is blank"),
-    "header only": ([], HEADER, None, None, "without any row"),
+    "header only": ([], HEADER, 2, "timestamp", "without any row"),
     "above the high": (
         ["2024-04-16T01:00:00Z,5,6", "2024-04-16T02:00:00Z,5,4"],
         "timestamp,BTC_close,BTC_high", 3, "BTC_close", "5.0 is above the high 4.0",
@@ -221,7 +228,8 @@ def test_first_bad_value_by_row_wins(tmp_path: Path) -> None:
 
 
 def test_too_short(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="too short: 4 rows, at least 500"):
+    said = r"row 5, column 'timestamp': too short: ends after 4 rows, at least 500"
+    with pytest.raises(DataError, match=said):
         read_prices(write(tmp_path, ROWS), min_rows=500)
 
 

@@ -290,14 +290,14 @@ def test_effect_is_the_models_own_count(pair: Factors, at: int, now: InForce) ->
     for account in already:  # below both before the change: not newly so
         account.cash_wad -= 10**6 * exact.WAD
     wider, _ = rec.steered(now, scaled(now, 1.1, 1.1), GOVERNOR)
-    wider = replace(wider, underlyings=tuple(replace(u, som_bps=1_200) for u in wider.underlyings))
+    wider = replace(wider, underlyings=tuple(replace(u, som_bps=3_000) for u in wider.underlyings))
     got = effect(state, wider)
     later = state.clone()
     later.params = wider
     before, after = (
         [margin_engine.compute(s, i, a) for i, a in s.accounts.items()] for s in (state, later)
     )
-    assert got["accounts"] == len(before) == 120
+    assert got["accounts"] == len(before) == 122, "120 traders, a maker for each underlying"
     assert got["not_judged"] == 0
     assert got["mm_now_wad"] == str(sum(m.mm for m in before))
     assert got["mm_proposed_wad"] == str(sum(m.mm for m in after))
@@ -307,9 +307,9 @@ def test_effect_is_the_models_own_count(pair: Factors, at: int, now: InForce) ->
             for b, m in zip(before, after, strict=True)
         ]
         assert got[f"newly_below_{name}"] == sum(short)
-    assert got["below_im_now"] == sum(m.has_obligations for m in before[::10]) == 12
-    assert got["newly_below_im"] == got["below_im_proposed"] - 12
-    assert got["newly_below_im"] > got["newly_below_mm"] > 0
+    assert got["below_im_now"] == sum(m.has_obligations and m.equity < m.im for m in before) >= 13
+    assert got["newly_below_im"] == got["below_im_proposed"] - got["below_im_now"]
+    assert got["newly_below_im"] >= got["newly_below_mm"] > 0
     assert got["im_change_bps"] > 0
     gaps = [int(r["equity_minus_mm_wad"]) for r in got["closest_to_liquidation"]]
     assert gaps == sorted(m.equity - m.mm for m in after if m.has_obligations)[:10]
@@ -335,6 +335,27 @@ def test_the_whole_outcome(pair: Factors, at: int, now: InForce) -> None:
     )
     with pytest.raises(QuantError, match="3 underlyings, the prices 2"):
         rec.recommend(pair, at, three, rec.STEWARD, GOVERNOR, SETTINGS, SMALL)
+
+
+def test_an_underlying_without_prices_stays_as_it_is(pair: Factors, at: int, now: InForce) -> None:
+    """Three underlyings in force, prices of the first and the last: a whole set is proposed, valid
+    for the governor, the lanes of the middle one untouched."""
+    first, last = now.params.underlyings
+    three = replace(now.params, underlyings=(first, replace(first, som_bps=777), last))
+    whole = InForce(three, now.scale, (0, 2))
+    value = rec.recommend(pair, at, whole, rec.STEWARD, GOVERNOR, SETTINGS, SMALL)
+    proposed = RiskParams.decode(bytes.fromhex(value["blob"][2:]))
+    assert proposed.underlyings[1] == three.underlyings[1]
+    alone = rec.recommend(pair, at, now, rec.STEWARD, GOVERNOR, SETTINGS, SMALL)
+    pairwise = RiskParams.decode(bytes.fromhex(alone["blob"][2:]))
+    assert (proposed.underlyings[0], proposed.underlyings[2]) == pairwise.underlyings
+    assert value["underlyings_left_as_they_are"] == [1]
+    assert {r["underlying"] for r in value["changes"]} == {0, 2}
+    for key in ("effect", "coverage", "scales", "scales_reached"):
+        assert value[key] == alone[key]
+    steward_check.require_within(three.blob, three.blob, proposed.blob, GOVERNOR.steward_bps)
+    with pytest.raises(QuantError, match="a new fit needs prices of every underlying; 1 of them"):
+        rec.recommend(pair, at, whole, rec.TIMELOCK, GOVERNOR, SETTINGS, SMALL)
 
 
 def test_nothing_to_change_is_said(pair: Factors, at: int, now: InForce) -> None:

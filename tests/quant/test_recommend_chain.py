@@ -13,6 +13,8 @@ import pytest
 from risk.errors import RevertError
 from risk.exact.params.risk_params import RiskParams
 from risk.quant import recommend as rec
+from risk.quant.errors import QuantError
+from risk.quant.governor_chain import governor_at
 from risk.quant.recommend import Governor, InForce
 from risk.quant.scenarios.factors import Scale
 from tests.governance.support import (
@@ -74,6 +76,36 @@ def finish(g: GovernedVault) -> int:
         steps += 1
         assert steps <= 1_000
     return steps
+
+
+def test_limits_and_anchor_are_read_at_a_block(governed: GovernedVault) -> None:
+    node = str(governed.rpc.transport.endpoint)
+    block = governed.rpc.block_number()
+    time = governed.world.timestamp
+    governor = limits(governed)
+    before = governor_at(node, governed.governor, governed.timelock, block, time)
+    assert before == governor, "no period is running: no anchor"
+    proposed = steered(1.4, governor)
+    (row,) = rec.calldata(proposed.blob, rec.STEWARD, governor)
+    send(governed, row)
+    with pytest.raises(QuantError, match=r"a ramp of the governor is running .* step 0 of \d+"):
+        governor_at(node, governed.governor, governed.timelock, governed.rpc.block_number(), time)
+    finish(governed)
+    later, now = governed.rpc.block_number(), governed.world.timestamp
+    _, since = governed.view("stewardPeriod")
+    within, over = since + CONFIG.steward_period - 1, since + CONFIG.steward_period
+    found = governor_at(node, governed.governor, governed.timelock, later, within)
+    assert found == replace(governor, anchor=NOW.params.blob)
+    # what goes beyond the anchor's limit is refused as the contract refuses it
+    again = InForce(proposed, NOW.scale)
+    cut = rec.steered(again, Scale(NOW.scale.price * 1.4, NOW.scale.vol * 1.4), found)[0]
+    assert cut == proposed, "every lane stands at the limit of the period already"
+    assert governor_at(node, governed.governor, 0, later, over).anchor is None
+    assert now > since
+    with pytest.raises(QuantError, match="there is no governor at 0x0000"):
+        governor_at(node, 0x77, 0, later, now)
+    with pytest.raises(QuantError, match="there is no timelock at 0x0000"):
+        governor_at(node, governed.governor, 0x77, later, now)
 
 
 def steered(goal: float, governor: Governor) -> RiskParams:

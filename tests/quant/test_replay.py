@@ -208,8 +208,8 @@ def test_code_hash_sees_every_byte_and_every_name(tmp_path: Path) -> None:
     ("text", "match"),
     [
         ("{", "is not JSON"),
-        ("[]", "is not a 'plumbline recommendation 1' file"),
-        ('{"format": "plumbline recommendation 1"}', "malformed request"),
+        ("[]", "is not a 'plumbline recommendation 2' file"),
+        ('{"format": "plumbline recommendation 2"}', "malformed request"),
     ],
 )
 def test_what_is_no_recommendation_is_named(tmp_path: Path, text: str, match: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -13,7 +14,16 @@ from risk.quant.book_market import GENERATED_AT, RiskBook, draw, from_config
 from risk.quant.generate import generate
 from risk.quant.holdings import value
 from risk.quant.report import collect
-from risk.quant.report.inputs import WAD, Inputs, Sizes, as_portfolio, plain
+from risk.quant.report.inputs import (
+    WAD,
+    Inputs,
+    Sizes,
+    as_portfolio,
+    largest_account,
+    nets_to_zero,
+    plain,
+    today,
+)
 from risk.quant.scenarios.calibrate import Settings
 from risk.quant.scenarios.fit import Plan
 from risk.quant.whatif import Measure
@@ -25,8 +35,10 @@ def book() -> RiskBook:
 
 
 def test_netting_is_exact(book: RiskBook) -> None:
-    held = as_portfolio(book)
-    total = sum(x.size_wad for a in book.state.accounts.values() for x in (*a.linear, *a.options))
+    traders = list(book.state.accounts)[:60]
+    held = as_portfolio(book, traders)
+    mine = [book.state.accounts[number] for number in traders]
+    total = sum(x.size_wad for a in mine for x in (*a.linear, *a.options))
     positions = sum((h.units for h in held if h.kind != "collateral"), Decimal(0))
     assert positions * WAD == total
     assert len(held) == len({(h.asset, h.kind, h.strike, h.expiry) for h in held})
@@ -40,6 +52,21 @@ def test_netting_is_exact(book: RiskBook) -> None:
             assert Decimal(amount) / 10**item.decimals in mine
 
 
+def test_on_the_whole_only_collateral_is_left(book: RiskBook) -> None:
+    assert nets_to_zero(book)
+    assert {h.kind for h in as_portfolio(book)} == {"collateral"}
+    number = largest_account(book)
+    view = Measure(book).view()
+    assert view.mm[view.ids.index(number)] == max(view.mm)
+    one = {h.units for h in as_portfolio(book, (number,)) if h.kind != "collateral"}
+    account = book.state.accounts[number]
+    assert one == {Decimal(x.size_wad) / WAD for x in (*account.linear, *account.options)}
+    assert today(book, ["BTC"]) is None
+    read = replace(book, about={**book.about, "source": "chain", "time": 5})
+    there = today(read, ["LINK", "ETH"])
+    assert there is not None and (there.spot.tolist(), there.time) == ([20.0, 3000.0], 5)
+
+
 def test_option_marks_are_those_of_the_engine(book: RiskBook) -> None:
     """Options of the whole book at their slices' volatilities: the engine's mark equity of the same
     accounts with nothing else, where forwards are the spot and nothing is discounted."""
@@ -49,6 +76,8 @@ def test_option_marks_are_those_of_the_engine(book: RiskBook) -> None:
     for account in state.accounts.values():
         account.linear, account.cash_wad = [], 0
         account.collateral = [0] * len(account.collateral)
+    for number in list(state.accounts)[60:]:
+        del state.accounts[number]  # the makers: with them everything nets to zero
     only = RiskBook(state, book.underlyings, book.collaterals, book.labels)
     held = as_portfolio(only)
     assert len(held) > 20

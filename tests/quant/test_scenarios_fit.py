@@ -200,7 +200,9 @@ def test_a_small_set_covers_and_is_cheap(calibrated: Calibration) -> None:
 
 def test_the_same_seed_gives_the_same_set(pair: factors.Factors) -> None:
     plan = Plan(iterations=60, rounds=2, seed=5)
-    settings = Settings(plan, training=500, linear=200, validation=500, adversaries=3)
+    settings = Settings(
+        plan, training=500, linear=200, validation=500, adversaries=3, option_adversaries=6
+    )
     first, second = (calibrate(pair, pair.move.shape[0], settings) for _ in range(2))
     assert np.array_equal(first.scenarios.shapes, second.scenarios.shapes)
     assert np.array_equal(first.scenarios.weights, second.scenarios.weights)

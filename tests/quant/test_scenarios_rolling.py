@@ -103,6 +103,7 @@ def test_certificate_is_complete_and_reproducible(pair: PriceTable) -> None:
     assert report["exact_requirement"]["covered"] >= exact["covered"]
     assert set(report["adversary"]) == {
         "linear_scan",
+        "requirement_of_3_percent_of_gross",
         "requirement_of_1_percent_of_gross",
         "all_instruments_requirement",
     }

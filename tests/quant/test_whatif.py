@@ -160,7 +160,10 @@ def test_parameters_change_what_is_required(measure: Measure) -> None:
     effect = compare(measure, with_params(state, replace(p, im_factor_bps=20_000)))
     assert effect.before.mm == effect.after.mm and not effect.newly_liquidatable()
     assert effect.newly_below_im()
-    wider = [replace(u, price_unit_e6=6 * u.price_unit_e6 // 5) for u in p.underlyings]
+    wider = [
+        replace(u, price_unit_e6=13 * u.price_unit_e6 // 10, vol_unit_e6=2 * u.vol_unit_e6)
+        for u in p.underlyings
+    ]
     effect = compare(measure, with_params(state, replace(p, underlyings=tuple(wider))))
     assert_is_model(effect.after)
     assert effect.newly_liquidatable()

@@ -22,9 +22,18 @@ from risk.quant import book_var, correlation, efficiency, stress_tests, volatili
 from risk.quant.clearing import disclose
 from risk.quant.errors import QuantError
 from risk.quant.exposures import measure_exposures
+from risk.quant.holdings import Holding
 from risk.quant.replay import hashes, make
-from risk.quant.report.inputs import Inputs, as_portfolio, plain
+from risk.quant.report.inputs import (
+    Inputs,
+    as_portfolio,
+    largest_account,
+    nets_to_zero,
+    plain,
+    today,
+)
 from risk.quant.report.summary import summary
+from risk.quant.restrict import subset
 from risk.quant.rolling_margin import Rolling, roll
 from risk.quant.scenarios import factors
 from risk.quant.scenarios.calibrate import Settings
@@ -116,6 +125,7 @@ def _data(inputs: Inputs) -> dict[str, Any]:
     if inputs.book is not None:
         about = dict(inputs.book.about)
         about["time"] = stamp(about["time"])
+        about.pop("left_out", None)  # in words below
     return {
         "source": table.source,
         "sha256": table.sha256(),
@@ -128,6 +138,7 @@ def _data(inputs: Inputs) -> dict[str, Any]:
         "notices": list(table.notices),
         "last_prices": dict(zip(table.assets, table.close[-1].tolist(), strict=True)),
         "generated": list(inputs.generated),
+        "left_out": list(inputs.left_out),
         "book": about,
     }
 
@@ -182,7 +193,7 @@ def _volatility(inputs: Inputs) -> dict[str, Any]:
 
 
 def _var(inputs: Inputs) -> dict[str, Any]:
-    held = inputs.portfolio or (() if inputs.book is None else as_portfolio(inputs.book))
+    held, of, now = _portfolio(inputs)
     unknown = sorted({h.asset for h in held} - set(inputs.table.assets))
     if unknown:
         raise QuantError(f"no prices of {', '.join(unknown)}, which the book holds")
@@ -192,8 +203,9 @@ def _var(inputs: Inputs) -> dict[str, Any]:
         repetitions=inputs.sizes.repetitions,
         seed=inputs.seed,
     )
-    s = book_var.sample(inputs.table, held, settings)
+    s = book_var.sample(inputs.table, held, settings, now)
     return {
+        "of": of,
         "positions": len(held),
         "gross_notional": s.book.gross,
         "deltas": dict(zip(inputs.table.assets, s.book.deltas().tolist(), strict=True)),
@@ -202,6 +214,25 @@ def _var(inputs: Inputs) -> dict[str, Any]:
         "alpha": settings.alpha,
         "methods": [m.to_json() for m in book_var.measure(s, settings)],
     }
+
+
+def _portfolio(
+    inputs: Inputs,
+) -> tuple[tuple[Holding, ...], str | None, book_var.Today | None]:
+    """(positions that VaR is about, the account whose they are, where they stand).
+
+    All accounts together, except where positions sum to zero, as on a chain: then all of them risk
+    their collateral and nothing else, and the account with the largest maintenance margin is the
+    one to know about. None for the account: all of them.
+    """
+    book = inputs.book
+    if inputs.portfolio or book is None:
+        return inputs.portfolio, None, None
+    at = None if book.about.get("source") != "chain" else today(book, inputs.table.assets)
+    if not nets_to_zero(book):
+        return as_portfolio(book), None, at
+    largest = largest_account(book)
+    return as_portfolio(book, (largest,)), book.label(largest), at
 
 
 # --------------------------------------------------------------------------------------- backtests
@@ -344,14 +375,15 @@ def _recommendation(
     file = make(inputs.request, inputs.table, tell)
     effect: dict[str, Any] = {"missing": inputs.no_book}
     if measure is not None:
-        proposed = RiskParams.decode(bytes.fromhex(file["outcome"]["blob"].removeprefix("0x")))
+        whole = RiskParams.decode(bytes.fromhex(file["outcome"]["blob"].removeprefix("0x")))
+        proposed = whole if inputs.columns is None else subset(whole, inputs.columns)
         try:
             after = with_params(measure.book.state, proposed)
             found: Effect = compare(measure, after, before)
             effect = found.to_json(inputs.sizes.names)
         except QuantError as error:
             effect = {"missing": str(error)}
-    return {"file": file, "effect": effect}
+    return {"file": file, "effect": effect, "underlyings": list(inputs.listed)}
 
 
 def stamp(time: int | np.int64) -> str:

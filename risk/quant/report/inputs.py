@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -12,9 +12,12 @@ import numpy as np
 from risk.exact.margin import instrument_id
 from risk.exact.state import State
 from risk.quant.book_market import RiskBook, holdings
+from risk.quant.book_var import Today
 from risk.quant.data import PriceTable
+from risk.quant.errors import QuantError
 from risk.quant.holdings import Holding
 from risk.quant.scenarios.book import YEAR_DAYS
+from risk.quant.whatif import Measure
 
 if TYPE_CHECKING:
     from risk.quant.replay import Request
@@ -43,7 +46,9 @@ class Inputs:
     """`book`: None with `no_book`, the reason, where the positions name no accounts; then
     `portfolio` holds them. `rolling`: a stored history instead of a new one. `request`: of the
     recommendation, None with `no_request`. `what_if`: moves by name as `plumbline stress` has them,
-    `moves`: the same by underlying of the book, (prices, volatilities).
+    `moves`: the same by underlying of the book, (prices, volatilities). `listed`: names of all
+    underlyings of the parameters; `columns`: places of the book's among them, None: all;
+    `left_out`: sentences that say what `--assets` left out.
     `files`: name and SHA-256 of each input; `commands`: how to make every part again.
     """
 
@@ -60,18 +65,52 @@ class Inputs:
     no_request: str = ""
     date: str | None = None
     generated: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    columns: tuple[int, ...] | None = None
+    left_out: tuple[str, ...] = ()
     files: Sequence[Mapping[str, str]] = ()
     commands: Sequence[str] = ()
 
 
-def as_portfolio(book: RiskBook) -> tuple[Holding, ...]:
-    """All accounts of a book together, netted instrument by instrument, exactly; cash left out.
+def largest_account(book: RiskBook) -> int:
+    """The account with the largest maintenance margin; ties: the lowest id. `QuantError` where no
+    account has one."""
+    view = Measure(book).view()
+    known = [(view.mm[int(i)], -view.ids[int(i)]) for i in view.known() if view.mm[int(i)]]
+    if not known:
+        raise QuantError("no account has a maintenance margin")
+    return -max(known)[1]
+
+
+def nets_to_zero(book: RiskBook) -> bool:
+    """Whether the sizes of every instrument sum to zero, as on a chain."""
+    sums: dict[int, int] = {}
+    for account in book.state.accounts.values():
+        for x in holdings(account):
+            sums[x.instrument] = sums.get(x.instrument, 0) + x.size_wad
+    return not any(sums.values())
+
+
+def today(book: RiskBook, assets: Sequence[str]) -> Today | None:
+    """Prices of the assets and time of a book that was read from a chain; None for any other, whose
+    market was made at the last prices."""
+    if book.about.get("source") != "chain":
+        return None
+    prices = [book.state.underlyings[book.underlying(name)].price_wad / WAD for name in assets]
+    return Today(np.array(prices), int(book.about["time"]))
+
+
+def as_portfolio(book: RiskBook, only: Collection[int] | None = None) -> tuple[Holding, ...]:
+    """All accounts of a book together (or `only` these), netted instrument by instrument, exactly;
+    cash left out, and on a chain what has expired and waits for its settlement.
 
     A collateral counts as its underlying times its rate. Options carry the volatility of the
     vault's own slice at their strike.
     """
     state, units, held = book.state, dict[int, int](), [0] * len(book.collaterals)
-    for account in state.accounts.values():
+    for number, account in state.accounts.items():
+        if only is not None and number not in only:
+            continue
         for x in holdings(account):
             units[x.instrument] = units.get(x.instrument, 0) + x.size_wad
         for j in range(len(held)):  # an account has a slot for every possible collateral
@@ -85,9 +124,14 @@ def as_portfolio(book: RiskBook) -> tuple[Holding, ...]:
                 worth = worth * item.rate_wad / WAD
             out.append(Holding(book.underlyings[item.underlying], "collateral", worth))
     for i in sorted(units):
-        if units[i]:
+        if units[i] and not _expired(book, i):
             out.append(_holding(book, i, Decimal(units[i]) / WAD))
     return tuple(out)
+
+
+def _expired(book: RiskBook, i: int) -> bool:
+    perp = instrument_id.kind(i) == instrument_id.PERP
+    return not perp and instrument_id.expiry(i) <= int(book.about.get("time", 0))
 
 
 def _holding(book: RiskBook, i: int, units: Decimal) -> Holding:

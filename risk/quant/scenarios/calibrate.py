@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk.quant import archetypes
-from risk.quant.scenarios import factors
-from risk.quant.scenarios.adversary import requirement, search
+from risk.quant.scenarios import cuts, factors
 from risk.quant.scenarios.book import Book, make_book
-from risk.quant.scenarios.coverage import MATERIAL, expected_shortfall, scan
 from risk.quant.scenarios.exact import Policy
 from risk.quant.scenarios.factors import PERIOD, Factors, Scale
 from risk.quant.scenarios.fit import (
-    NEARLY,
     Cuts,
     Plan,
     Problem,
@@ -25,7 +22,6 @@ from risk.quant.scenarios.fit import (
     fit,
     make_problem,
     ratios,
-    scenario_changes,
     stretched,
 )
 from risk.quant.threads import one_thread
@@ -42,7 +38,8 @@ BISECTIONS: Final = 14
 @dataclass(frozen=True)
 class Settings:
     """`training` mixed and `linear` perp portfolios, `validation` for the last common factor;
-    `thin`: every how many hours an observation; `adversaries` starts of a search per round."""
+    `thin`: every how many hours an observation; `adversaries` starts of a search per round among
+    perps, `option_adversaries` among all instruments."""
 
     plan: Plan = field(default_factory=Plan)
     policy: Policy = field(default_factory=Policy)
@@ -50,6 +47,7 @@ class Settings:
     linear: int = 6_000
     validation: int = 20_000
     adversaries: int = 100
+    option_adversaries: int = 150
     thin: int = 3
     options: bool = True
 
@@ -57,7 +55,14 @@ class Settings:
     def quick(seed: int = 1) -> Settings:
         """Seconds instead of minutes: for the refits of the backtest and for tests."""
         plan = Plan(iterations=1000, rounds=1, seed=seed)
-        return Settings(plan, training=12_000, linear=2_000, validation=6_000, adversaries=0)
+        return Settings(
+            plan,
+            training=12_000,
+            linear=2_000,
+            validation=6_000,
+            adversaries=0,
+            option_adversaries=0,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,24 +116,18 @@ def portfolios(book: Book, mixed: int, linear: int, seed: int, options: bool) ->
 def violators(
     problem: Problem, current: ScenarioSet, settings: Settings, turn: int, tell: Tell
 ) -> Cuts:
-    """Cutting planes for the next round: fresh portfolios that are not covered, and the worst perp
-    portfolios of an adversarial search."""
-    plan, book = settings.plan, problem.book
+    """Cutting planes for the next round, see `cuts`."""
+    plan = settings.plan
     seed = plan.seed + 100 * (turn + 1)
-    fresh = portfolios(book, settings.training, settings.linear, seed, settings.options)
-    es = expected_shortfall(fresh, problem.changes, plan.alpha)
-    changes = scenario_changes(book, problem.scale, current)
-    short = (es > MATERIAL) & (scan(fresh, changes, current.weights) < es)
-    sizes, target = [fresh[short]], [es[short]]
+    fresh = portfolios(problem.book, settings.training, settings.linear, seed, settings.options)
+    parts = [cuts.short_portfolios(problem, current, fresh, plan.alpha)]
+    tell(f"{parts[0].target.size} fresh portfolios short")
+    search = cuts.Search(settings.adversaries, settings.option_adversaries, plan.alpha, seed)
     if settings.adversaries:
-        need = requirement(book, np.flatnonzero(book.linear), changes, current.weights)
-        found = search(need, problem.changes, plan.alpha, settings.adversaries, seed)
-        rows = found.portfolios[found.ratios < NEARLY]
-        rows = rows / np.abs(rows).sum(axis=1, keepdims=True)
-        sizes.append(rows)
-        target.append(expected_shortfall(rows, problem.changes, plan.alpha))
-        tell(f"{int(short.sum())} fresh portfolios short; worst perps {found.worst:.4f}")
-    return Cuts(np.vstack(sizes), np.concatenate(target))
+        parts.append(cuts.worst_perps(problem, current, search, tell))
+    if settings.option_adversaries and settings.options:
+        parts.append(cuts.worst_books(problem, current, settings.policy, search, tell))
+    return cuts.together(parts)
 
 
 def needed_factor(problem: Problem, scenarios: ScenarioSet, settings: Settings) -> float:

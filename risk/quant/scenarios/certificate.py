@@ -23,6 +23,7 @@ from risk.quant.scenarios import adversary, exact, factors
 from risk.quant.scenarios.book import value_changes
 from risk.quant.scenarios.calibrate import Calibration, Settings, calibrate
 from risk.quant.scenarios.coverage import MATERIAL, expected_shortfall, scan, summarise
+from risk.quant.scenarios.cuts import GROSS
 from risk.quant.scenarios.factors import PERIOD, Factors
 from risk.quant.scenarios.fit import HISTORICAL, scenario_changes, stretched
 from risk.quant.scenarios.rolling import stamp
@@ -35,7 +36,7 @@ DAY: Final = 86_400
 OPENING: Final = 8 * 3600
 TEST_SEED: Final = 9_000
 NOTIONAL: Final = 10**6
-GROSS: Final = 100.0  # gross notional over requirement of an ordinary book, at most
+THICK: Final = 100.0 / 3.0  # gross notional over requirement, at most: books not nearly closed
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,26 @@ def certify(
     table: PriceTable, settings: Settings, evidence: Evidence, tell: Tell = lambda _: None
 ) -> Certified:
     """Calibrates and judges."""
+    f, at = begin(table, evidence)
+    return judge(table, f, at, calibrate(f, at, settings, tell), settings, evidence, tell)
+
+
+def begin(table: PriceTable, evidence: Evidence) -> tuple[Factors, int]:
+    """The factors, and the row at which the hold-out period begins."""
     f = factors.build(table)
-    at = len(f.times) - 1 - evidence.holdout_days * 24
-    done = calibrate(f, at, settings, tell)
+    return f, len(f.times) - 1 - evidence.holdout_days * 24
+
+
+def judge(
+    table: PriceTable,
+    f: Factors,
+    at: int,
+    done: Calibration,
+    settings: Settings,
+    evidence: Evidence,
+    tell: Tell = lambda _: None,
+) -> Certified:
+    """The certificate of a calibration at row `at`."""
     params = exact.quantised(done.scenarios, done.scale, settings.policy)
     time = int(f.times[at]) // DAY * DAY + OPENING
     state = exact.make_state(done.book, [float(p) for p in f.price[at]], time, params)
@@ -204,13 +222,15 @@ def _adversary(
     linear = adversary.requirement(book, np.flatnonzero(book.linear), changes, weights)
     columns, som = np.arange(book.size), policy.som_bps / exact.BPS
     every = adversary.requirement(book, columns, changes, weights, som=som, basis=basis)
-    sound = adversary.requirement(
-        book, columns, changes, weights, som=som, basis=basis, gross=GROSS
+    thick, sound = (
+        adversary.requirement(book, columns, changes, weights, som=som, basis=basis, gross=gross)
+        for gross in (THICK, GROSS)
     )
     seed = settings.plan.seed
     out = {}
     for name, need in (
         ("linear_scan", linear),
+        ("requirement_of_3_percent_of_gross", thick),
         ("requirement_of_1_percent_of_gross", sound),
         ("all_instruments_requirement", every),
     ):

@@ -41,6 +41,8 @@ QUIET_DECAY: Final = 0.05  # fall of volatility that stands for it: a day of a w
 HEAT: Final = 0.03
 LOGITS: Final = (-3.0, 8.0)  # of the weights
 START_LOGIT: Final = 3.0
+LADDER_START: Final = 0.95
+LADDER_END: Final = 0.1
 ADVERSARY_WEIGHT: Final = 5.0
 PAD: Final = 0.003  # trained against ES·(1 + PAD), so that unseen portfolios are covered too
 BOUND: Final = 8.0  # of a free shape, standard units
@@ -63,14 +65,16 @@ class ScenarioSet:
 
 @dataclass(frozen=True)
 class Plan:
-    """How hard to try."""
+    """How hard to try. `shared_weights`: the free scenarios take a fixed ladder of weights, the
+    same for every group that shares a parameter set (`weight_ladder`), instead of fitted ones."""
 
-    iterations: int = 2000
-    rounds: int = 4
+    iterations: int = 1500
+    rounds: int = 6
     alpha: float = 0.975
     seed: int = 1
     scenarios: int = MAX_SCENARIOS
     learning_rate: float = 0.1
+    shared_weights: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +164,7 @@ def fit(
         points = descend(problem, points, reserved, weights, plan, turn)
         current = ScenarioSet(
             np.vstack([points[:, :-1], reserved]),
-            np.concatenate([expit(points[:, -1]), weights]),
+            np.concatenate([damping_of(points, plan), weights]),
             free,
         )
         ratio = ratios(problem, current)
@@ -176,6 +180,18 @@ def fit(
 def expit(logit: Floats) -> Floats:
     """1 / (1 + e^-x)."""
     return np.asarray(1.0 / (1.0 + np.exp(-logit)))
+
+
+def damping_of(points: Floats, plan: Plan) -> Floats:
+    """Weights (F,) of the free points (F, 2n + 1)."""
+    return weight_ladder(points.shape[0]) if plan.shared_weights else expit(points[:, -1])
+
+
+def weight_ladder(count: int) -> Floats:
+    """(count,): one half 1, the other falling to `LADDER_END` by equal ratios. Fitted weights look
+    much like that; all ones cost twice the overcharge on one underlying."""
+    low = count // 2
+    return np.concatenate([np.ones(count - low), np.geomspace(LADDER_START, LADDER_END, low)])
 
 
 def descend(
@@ -198,7 +214,7 @@ def descend(
         progress = i / plan.iterations
         heat = HEAT * (1.0 - progress) ** 2 + 0.001
         x, v = shocks(state.points[:, : 2 * n], problem.scale)
-        damping = expit(state.points[:, -1])
+        damping = damping_of(state.points, plan)
         changes, by_x, by_v = values_and_gradients(book, x, v)
         everything = i % EVALUATE == 0
         if everything:
@@ -224,7 +240,8 @@ def descend(
             grad[:, n + u] = (by_change[mine] * by_v[mine]).sum(axis=0)
         grad[:, :n] *= problem.scale.price * (1.0 + x)
         grad[:, n : 2 * n] *= problem.scale.vol * (1.0 + v)
-        grad[:, -1] = (pull * plain).sum(axis=0) * damping * (1.0 - damping)
+        if not plan.shared_weights:
+            grad[:, -1] = (pull * plain).sum(axis=0) * damping * (1.0 - damping)
         state.move(grad, progress)
         np.clip(state.points[:, : 2 * n], -BOUND, BOUND, out=state.points[:, : 2 * n])
         np.clip(state.points[:, -1], *LOGITS, out=state.points[:, -1])
