@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -11,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
+from risk.cli.price_source import prices
 
 if TYPE_CHECKING:
     from risk.quant.clearing import Disclosure, EventRow
-    from risk.quant.data import PriceTable
     from risk.quant.rolling_margin import Rolling
 
 GENERATED_HOURS = 24 * 640
-LEAST_HOURS = 24 * 91  # warm-up and two months, as `factors.build` needs
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def _run(options: BacktestOptions) -> Rolling:
     from risk.quant.scenarios.calibrate import Settings
     from risk.quant.scenarios.rolling import Rolling as Plan
 
-    table = prices(options.data, options.assets, options.seed, GENERATED_HOURS, LEAST_HOURS)
+    table = prices(options.data, options.assets, options.seed, GENERATED_HOURS)
     plan = Plan(
         train_days=options.train_days,
         days=options.days,
@@ -101,31 +99,6 @@ def _run(options: BacktestOptions) -> Rolling:
         base = Settings()
         settings = replace(base, plan=replace(base.plan, seed=options.seed))
     return roll(table, settings, plan, tell)
-
-
-def prices(data: Path | None, assets: str | None, seed: int, hours: int, least: int) -> PriceTable:
-    """The price file, or generated prices of the first three assets."""
-    from risk.quant.data import PriceTable, read_prices
-
-    names = assets.split(",") if assets else None
-    if data is not None:
-        table = read_prices(data, names, min_rows=least)
-        for notice in table.notices:
-            tell(notice)
-        return table
-    from risk.quant.generate import generate
-
-    tell("no --data: generated prices")
-    whole = generate(seed, hours)
-    columns = [whole.column(name) for name in names or whole.assets[:3]]
-    chosen = tuple(whole.assets[c] for c in columns)
-    close = {"close": whole.close[:, columns]}
-    return PriceTable(chosen, whole.times, close, whole.step_seconds, f"generated, seed {seed}")
-
-
-def tell(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _check_day(day: str | None) -> None:

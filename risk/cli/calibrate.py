@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
+from risk.cli.price_source import prices
 
 if TYPE_CHECKING:
     from risk.quant.data import PriceTable
     from risk.quant.scenarios.calibrate import Settings
     from risk.quant.scenarios.certificate import Evidence
-
-GENERATED_HOURS = 24 * 540
-LEAST_HOURS = 24 * 91
 
 
 @dataclass(frozen=True)
@@ -53,23 +50,21 @@ def _calibrate(options: CalibrateOptions, json: Path | None) -> int:
         from risk.quant.scenarios.on_chain import certify_on_chain, require_tools
 
         require_tools()
-    table = _table(options)
-    for notice in table.notices:
-        _tell(notice)
+    table = prices(options.data, options.assets, options.seed)
     settings = _settings(options)
     evidence = Evidence(options.portfolios, options.starts, options.holdout_days)
     if options.groups:
         return _by_group(table, options, settings, evidence, json)
-    certified = certify(table, settings, evidence, _tell)
+    certified = certify(table, settings, evidence, tell)
     report = certified.report
     if options.on_chain:
-        report["on_chain"] = certify_on_chain(certified, settings.plan.alpha, _tell)
+        report["on_chain"] = certify_on_chain(certified, settings.plan.alpha, tell)
     write_json(options.certificate, report)
     result: dict[str, Any] = {"certificate": report}
     stdout().print(_coverage_table(report))
     agreed = not options.on_chain or _agreed(report["on_chain"])
     if options.backtest is not None:
-        history = run(table, _quick(options), Rolling(seed=options.seed + 10), _tell)
+        history = run(table, _quick(options), Rolling(seed=options.seed + 10), tell)
         result["backtest"] = summary(history)
         write_json(options.backtest, result["backtest"])
         stdout().print(_backtest_table(result["backtest"]))
@@ -92,7 +87,7 @@ def _by_group(
         raise QuantError("--backtest takes one group; leave --group out, or name it with --assets")
     files = (options.certificate, json)
     return calibrate_groups(
-        table, options.groups, settings, evidence, files, options.on_chain, _tell
+        table, options.groups, settings, evidence, files, options.on_chain, tell
     )
 
 
@@ -104,25 +99,8 @@ def _agreed(report: dict[str, Any]) -> bool:
         f"{report['differences']} differences from the model; {seconds:.0f} s"
     )
     if report["differences"]:
-        _tell(f"chain and model differ: {report['first_difference']}")
+        tell(f"chain and model differ: {report['first_difference']}")
     return not report["differences"]
-
-
-def _table(options: CalibrateOptions) -> PriceTable:
-    if options.data is not None:
-        from risk.quant.data import read_prices
-
-        assets = options.assets.split(",") if options.assets else None
-        return read_prices(options.data, assets, min_rows=LEAST_HOURS)
-    from risk.quant.data import PriceTable
-    from risk.quant.generate import generate
-
-    _tell("no --data: generated prices")
-    whole = generate(options.seed, GENERATED_HOURS)
-    names = options.assets.split(",") if options.assets else list(whole.assets[:3])
-    columns = [whole.column(name) for name in names]
-    close = {"close": whole.close[:, columns]}
-    return PriceTable(tuple(names), whole.times, close, whole.step_seconds, "generated")
 
 
 def _quick(options: CalibrateOptions) -> Settings:
@@ -138,10 +116,6 @@ def _settings(options: CalibrateOptions) -> Settings:
     return replace(
         base, plan=replace(base.plan, seed=options.seed), options=not options.linear_only
     )
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _coverage_table(report: dict[str, Any]) -> Table:

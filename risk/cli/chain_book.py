@@ -5,11 +5,12 @@ Options: --rpc with --vault or --record, and --block.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from risk.cli.output import tell
 
 if TYPE_CHECKING:
     from risk.quant.book_market import RiskBook
@@ -70,7 +71,7 @@ def read_book(options: ChainOptions, names: Sequence[str] = ()) -> RiskBook:
     number = _number(options.block)
     if options.vault is not None:
         parse_address(options.vault, "--vault")
-    _tell(f"reading the book from {options.rpc}")
+    tell(f"reading the book from {options.rpc}")
     if options.record is not None:
         book = book_chain.book_from_record(options.rpc, options.record, block=number)
     else:
@@ -78,7 +79,7 @@ def read_book(options: ChainOptions, names: Sequence[str] = ()) -> RiskBook:
         book = book_chain.book_from_chain(
             options.rpc, options.vault, block=number, underlyings=names
         )
-    _tell(f"block {book.about['block']}, {book.about['block_hash']}")
+    tell(f"block {book.about['block']}, {book.about['block_hash']}")
     return book
 
 
@@ -90,7 +91,3 @@ def _number(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit()):
         raise QuantError(f"--block: {text!r} is neither a block number nor 'latest'")
     return int(text)
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
+from risk.cli.price_source import prices
 from risk.files import write_text
 
 if TYPE_CHECKING:
     from risk.exact.params.risk_params import RiskParams
-    from risk.quant.data import PriceTable
     from risk.quant.rolling_margin import Rolling
-
-GENERATED_HOURS = 24 * 540
-LEAST_HOURS = 24 * 91  # warm-up and two months, as `factors.build` needs
 
 
 @dataclass(frozen=True)
@@ -75,28 +71,6 @@ def _history(options: EfficiencyOptions) -> tuple[Rolling, dict[int, RiskParams]
         return rolling, None
     tell("parameters of every day, for isolated accounts")
     return rolling, parameters(table, settings, plan, tell)
-
-
-def prices(data: Path | None, assets: str | None, seed: int) -> PriceTable:
-    """The price table of a file, long enough for a fit, or generated."""
-    from risk.quant.data import read_prices
-    from risk.quant.generate import generate
-    from risk.quant.replay import Source
-
-    names = tuple(assets.split(",")) if assets else None
-    if data is not None:
-        table = read_prices(data, names, min_rows=LEAST_HOURS)
-        for notice in table.notices:
-            tell(notice)
-        return table
-    tell("no --data: generated prices")
-    chosen = names or generate(seed, 48).assets[:3]
-    return Source(tuple(chosen), None, seed, GENERATED_HOURS).table()
-
-
-def tell(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _table(value: dict[str, Any]) -> Table:

@@ -31,6 +31,11 @@ def write_json(path: Path | None, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def tell(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def guarded(body: Callable[[], int]) -> int:
     """Exit code of ``body``; an error raised on purpose becomes one line on stderr and exit code
     2.

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from risk.cli.chain_book import ChainOptions, addresses_of, names_of, read_book
-from risk.cli.efficiency import GENERATED_HOURS, prices, tell
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
+from risk.cli.price_source import GENERATED_HOURS, prices
 
 if TYPE_CHECKING:
     from risk.quant.book_market import RiskBook

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from risk.cli.output import guarded, stderr, stdout, write_json
+from risk.cli.output import guarded, stderr, stdout, tell, write_json
 
 SHOWN = 40  # differences printed; the JSON has all
 
@@ -15,7 +15,6 @@ def replay_command(file: Path, data: Path | None, json: Path | None, rpc: str | 
 
 
 def _replay(file: Path, data: Path | None, json: Path | None, rpc: str | None) -> int:
-    from risk.cli.efficiency import tell
     from risk.quant.book_chain import reread
     from risk.quant.replay import again
 

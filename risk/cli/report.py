@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from risk.cli.chain_book import ChainOptions, names_of, read_book
-from risk.cli.efficiency import LEAST_HOURS, prices, tell
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
+from risk.cli.price_source import LEAST_HOURS, prices
 from risk.files import write_text
 
 if TYPE_CHECKING:

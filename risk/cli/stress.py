@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -69,7 +68,7 @@ def _stress(options: StressOptions, json: Path | None) -> int:
     out: dict[str, Any] = {"book": dict(book.about), "now": before.summary()}
     console = stdout()
     if before.known().size == 0:
-        _tell("the model refuses every account: see the JSON report")
+        tell("the model refuses every account: see the JSON report")
     if asked or params is not None:
         after = book.state
         if asked:
@@ -98,14 +97,14 @@ def _stress(options: StressOptions, json: Path | None) -> int:
     if options.heatmap is not None:
         from risk.quant.stress_tests import heatmap
 
-        _tell("heatmap")
+        tell("heatmap")
         picture = heatmap(measure, None if options.heatmap == "all" else options.heatmap)
         out["heatmap"] = picture.to_json()
         console.print(tables.heatmap_table(picture))
     if options.exposures:
         from risk.quant.exposures import measure_exposures
 
-        _tell("exposures")
+        tell("exposures")
         exposures = measure_exposures(measure)
         out["exposures"] = exposures.totals() | _correlation(table, exposures)
         console.print(tables.exposure_table(out["exposures"]))
@@ -225,7 +224,7 @@ def _book(options: StressOptions) -> RiskBook:
     market = book_market.from_config(config, moment(options.at), prices, listed=drawn)
     if options.positions is not None:
         return book_data.book_from_file(options.positions, market)
-    _tell(f"no --positions and no --rpc: {options.accounts} generated accounts")
+    tell(f"no --positions and no --rpc: {options.accounts} generated accounts")
     return book_market.draw(market, options.accounts, options.seed)
 
 
@@ -253,7 +252,7 @@ def _run(measure: Measure, stresses: Sequence[Any]) -> list[Outcome]:
 
     out = []
     for stress in stresses:
-        _tell(stress.name)
+        tell(stress.name)
         out += run(measure, [stress])
     return out
 
@@ -275,7 +274,7 @@ def _expected(table: PriceTable | None, measure: Measure, console: Any) -> dict[
         [Decimal(f"{(row[known[name]] if name in known else row.mean()):.6f}") for name in names]
         for row in returns
     ]
-    _tell(f"bad debt over {len(moves)} days")
+    tell(f"bad debt over {len(moves)} days")
     mean, debts = expected_bad_debt(measure, measure.book.state, moves)
     console.print(
         f"expected bad debt over {len(debts)} days of {table.source}: {cash(int(mean))}, "
@@ -315,7 +314,3 @@ def _correlation(table: PriceTable | None, exposures: Any) -> dict[str, Any]:
             "matrix": matrix.tolist(),
         }
     }
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

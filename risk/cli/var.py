@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from risk.cli.backtest import LEAST_HOURS, prices, tell
 from risk.cli.chain_book import ChainOptions, names_of, read_book
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
+from risk.cli.price_source import prices
 
 if TYPE_CHECKING:
     from risk.quant.bands import Band
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from risk.quant.forecast_ml import Forecast
     from risk.quant.holdings import Holding
 
-GENERATED_HOURS = 24 * 540
 PLACES = Decimal("0.000001")
 
 
@@ -73,7 +72,7 @@ def _var(options: VarOptions, json: Path | None) -> int:
     )
     book = _chain_book(options)
     assets = options.assets if book is None else ",".join(book.underlyings)
-    table = prices(options.data, assets, options.seed, GENERATED_HOURS, LEAST_HOURS)
+    table = prices(options.data, assets, options.seed)
     if book is None:
         holdings = _holdings(options, table)
     else:

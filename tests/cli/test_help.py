@@ -45,6 +45,7 @@ HEAVY = (
 NO_JSON_FILE = {
     "keeper run": "runs until stopped; its log is JSON already",
     "keeper status": "prints: --json is a flag, one object on stdout",
+    "keeper resume": "asks a running keeper, and has no result",
     "watch": "prints: --json is a flag, one object a line on stdout",
     "solcov run": "collects only; `solcov report --json` has the result",
 }

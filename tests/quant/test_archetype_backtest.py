@@ -317,7 +317,8 @@ def test_command_names_what_is_wrong(tmp_path: Path) -> None:
     bad.write_text("\n".join(["timestamp,BTC", *hours]) + "\n")
     code, output = backtest("--data", str(bad), "--json", str(target), "--save", f"{target}.npz")
     assert code == 2
-    assert "bad.csv: too short: 48 rows" in " ".join(output.split())
+    said = " ".join(output.split())
+    assert "bad.csv, row 49, column 'timestamp': too short: ends after 48 rows" in said
     assert list(tmp_path.iterdir()) == [bad]
 
 

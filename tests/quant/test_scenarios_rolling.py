@@ -111,7 +111,10 @@ def test_certificate_is_complete_and_reproducible(pair: PriceTable) -> None:
 
 def test_command_names_what_is_wrong(tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
-    bad.write_text("timestamp,BTC\n2024-01-01T00:00:00Z,1\n2024-01-01T01:00:00Z,-2\n")
+    hours = np.arange(24 * 95) * 3600 + 1_704_067_200
+    stamps = np.datetime_as_string(hours.astype("datetime64[s]"))
+    rows = [f"{stamp}Z,{-2 if i == 70 else 1}" for i, stamp in enumerate(stamps)]
+    bad.write_text("\n".join(["timestamp,BTC", *rows]) + "\n")
     target = tmp_path / "certificate.json"
     result = CliRunner().invoke(
         app, ["calibrate", "--data", str(bad), "--certificate", str(target)]

@@ -57,7 +57,7 @@ def certify_groups(
     """Calibrates every group on its own prices, gives them common weights, and judges each."""
     wanted = check_groups(table, groups)
     settings = replace(settings, plan=replace(settings.plan, shared_weights=True))
-    prices = [columns(table, names) for names in wanted]
+    prices = [table.select(names) for names in wanted]
     begun = [begin(part, evidence) for part in prices]
     found = []
     for names, (f, at) in zip(wanted, begun, strict=True):
@@ -91,13 +91,6 @@ def check_groups(table: PriceTable, groups: Sequence[Sequence[str]]) -> list[tup
             f"{', '.join(table.assets)} belongs to exactly one group"
         )
     return [tuple(sorted(group, key=table.assets.index)) for group in groups]
-
-
-def columns(table: PriceTable, names: Sequence[str]) -> PriceTable:
-    """The table of these assets."""
-    chosen = [table.column(name) for name in names]
-    close = {"close": table.close[:, chosen]}
-    return PriceTable(tuple(names), table.times, close, table.step_seconds, table.source)
 
 
 def common_weights(found: Sequence[Calibration]) -> list[Calibration]:
