@@ -30,8 +30,7 @@ def trim(state: State) -> bool:
     whether it did. The head then computes those of its own prices (0.2 ms each), no more than where
     every feed moves at once.
     """
-    if array_logic._compute.cache_info().currsize <= limit(state):
+    if array_logic.remembered() <= limit(state):
         return False
-    array_logic._compute.cache_clear()
-    array_logic._vol_factors.cache_clear()
+    array_logic.forget()
     return True

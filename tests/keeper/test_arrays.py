@@ -19,12 +19,9 @@ HEADS = 3 * arrays.SETS
 @pytest.fixture(autouse=True)
 def empty() -> Iterator[None]:
     """The engine's memory belongs to the process: empty before, and not the next test's matter."""
-    memos = (array_logic._compute, array_logic._vol_factors)
-    for memo in memos:
-        memo.cache_clear()
+    array_logic.forget()
     yield
-    for memo in memos:
-        memo.cache_clear()
+    array_logic.forget()
 
 
 def test_a_keeper_keeps_the_arrays_of_a_few_heads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,14 +38,14 @@ def test_a_keeper_keeps_the_arrays_of_a_few_heads(monkeypatch: pytest.MonkeyPatc
             m.set_price(u, price * (1 + i / 50))
         m.world.timestamp += 12
         assert not k.sweep(touched=frozenset()).failed
-        sizes.append(array_logic._compute.cache_info().currsize)
+        sizes.append(array_logic.remembered())
         factors.append(array_logic._vol_factors.cache_info().currsize)
     assert max(sizes) <= arrays.limit(m.state) + 2 * options < HEADS * options
     assert sum(later < sooner for sooner, later in pairwise(sizes)) == 2
     assert [b < a for a, b in pairwise(factors)] == [b < a for a, b in pairwise(sizes)]
     # at prices that stay nothing is computed, and nothing forgotten
     assert not k.sweep(touched=frozenset()).failed
-    assert array_logic._compute.cache_info().currsize == sizes[-1]
+    assert array_logic.remembered() == sizes[-1]
 
 
 def test_a_small_market_may_keep_more() -> None:

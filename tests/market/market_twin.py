@@ -20,6 +20,7 @@ from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.keccak import keccak
 from risk.chain.node import project_root
 from risk.chain.rpc import Rpc, from_hex, to_hex
+from risk.chain.sync import transact
 from risk.errors import RevertError, RpcError
 from risk.exact.errors import ModelRevert
 from risk.exact.market import listing, market_logic
@@ -109,7 +110,7 @@ class Twin:
         transaction = {"from": DEPLOYER, "data": to_hex(data), "gas": hex(gas)}
         if to is not None:
             transaction["to"] = address(to)
-        receipt: dict[str, Any] = self.rpc.call("eth_sendTransactionSync", transaction)
+        receipt = transact(self.rpc, transaction)
         self.world.timestamp += 1
         return receipt
 

@@ -14,6 +14,7 @@ from risk.chain.abi import Errors, Function, codec, functions
 from risk.chain.compile import Artifact, compile_contracts
 from risk.chain.node import Anvil, project_root
 from risk.chain.rpc import Rpc, from_hex, to_hex
+from risk.chain.sync import transact
 from risk.chain.vault_abi import vault_abi
 from risk.diff.adapter import Outcome
 from risk.errors import ChainError
@@ -185,8 +186,7 @@ class Chain:
 
     def _send(self, transaction: dict[str, Any]) -> dict[str, Any]:
         transaction |= {"gas": hex(self.tx_gas), "gasPrice": "0x0"}
-        receipt: dict[str, Any] = self.rpc.call("eth_sendTransactionSync", transaction)
-        return receipt
+        return transact(self.rpc, transaction)
 
     def outcome(self, ok: bool, data: bytes) -> Outcome:
         """Outcome with the error's name decoded."""

@@ -54,6 +54,17 @@ def compute_arrays(state: State, instruments: list[int]) -> None:
         compute(state, instrument)
 
 
+def remembered() -> int:
+    """Arrays in memory, of every price that was asked for (at most 20 000)."""
+    return _compute.cache_info().currsize
+
+
+def forget() -> None:
+    """Empties the memory of everything that depends on a snapshot."""
+    _compute.cache_clear()
+    _vol_factors.cache_clear()
+
+
 def strike_of(state: State, instrument: int) -> int:
     """The listed strike, WAD; 0 where it is not listed."""
     bucket = state.buckets.get(instrument_id.bucket_key(instrument))
