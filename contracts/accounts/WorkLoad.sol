@@ -16,7 +16,7 @@ import {AccountLib} from "./AccountLib.sol";
 ///         options. An action that adds a position is refused where the load exceeds LIMIT; what an account holds already
 ///         can always be reduced.
 library WorkLoad {
-    /// @dev 16.2 million gas of the 16 777 216 that a transaction may use
+    /// @dev 16.1 million gas of the 16 777 216 that a transaction may use
     uint256 internal constant LIMIT = 12_900;
 
     /// @notice What a liquidator of `a` may end with: LIMIT, or the load of `a` where that is higher. An account that became too

@@ -33,16 +33,18 @@ library HealthTest {
 
     /// @dev What is known of the account that is tested
     /// @param mask its underlyings
+    /// @param allowed underlyings that the liquidator may hold together afterwards, whatever their groups; set by `poke`
     /// @param m its margin, unhealthy; set by `requireUnhealthy`
     /// @param favour what markets without a usable price could add to its equity at most
     /// @param outOfLine whether the liquidator's own check is for LiveLogic: one of the two held something whose expiry is over or
     ///        within the observation window when it was loaded (only then something can be settled, or the settlement price
-    ///        differ from the snapshot: gap), or the liquidator brings an underlying along, and there is more than one group
+    ///        differ from the snapshot: gap), or the liquidator holds an underlying already, and there is more than one group
     struct Case {
         Params p;
         Tail t;
         AccountLib.Account a;
         uint256 mask;
+        uint256 allowed;
         Drift.Live live;
         IMargin.Margin m;
         int256 favour;
@@ -104,13 +106,15 @@ library HealthTest {
     /// @notice For each of the account's underlyings and of `others`, ascending: brings the funding to now, whatever the state
     ///         of the market, and finds out whether a snapshot is due where the live price is usable. Those that are due are
     ///         taken then.
-    /// @dev Finds out whether groups matter, too: the liquidator ends with underlyings out of `others` and the account's.
+    /// @dev Finds out whether groups matter, too. A liquidator without a price risk of its own may take a book that is mixed; whoever
+    ///      holds something may not, or a grain in an old book would let a large one in the other group be netted with it.
     ///      While the premium is 0 no funding runs, and the time up to which it counts stays: Funding.close moves it before
     ///      the premium changes.
     function poke(VaultStorage.State storage $, Case memory c, uint256 others) internal {
         (Params p, uint256 mask, uint256 due) = (c.p, c.mask | others, 0);
         unchecked {
-            if (others & ~c.mask != 0 && p.hasGroups()) c.outOfLine = true;
+            if (others == 0) c.allowed = c.mask;
+            else if (p.hasGroups()) c.outOfLine = true;
             for (uint256 u = 0; mask >> u != 0; ++u) {
                 if ((mask >> u) & 1 == 0) continue;
                 if ($.underlyings[u].premiumE9 != 0) LiveLogic.accrueFunding($, u);
@@ -223,8 +227,8 @@ library HealthTest {
         int256 paymentWad,
         bytes calldata data
     ) internal {
-        if (data.length != 0) LiveLogic.callBack($, c.a.id, b.id, c.mask, fraction, paymentWad, data);
-        else if (c.outOfLine) LiveLogic.requireInitial($, b.id, c.mask);
+        if (data.length != 0) LiveLogic.callBack($, c.a.id, b.id, c.allowed, fraction, paymentWad, data);
+        else if (c.outOfLine) LiveLogic.requireInitial($, b.id, c.allowed);
         else _requireInitial($, c, b);
     }
 

@@ -252,12 +252,25 @@ def test_a_mixed_book_is_taken_by_who_holds_nothing_else(grouped: Market) -> Non
     at_health(m, A, 9 * WAD // 10, **BOTH)
     m.put(C, cash=10**7 * WAD)
     assert isinstance(seize(m, WAD // 10), tuple)
-    # C is mixed now, with obligations: it can take more of the same and cannot trade
+    # C is mixed now, with obligations: it can neither take more nor trade
     set_cash(m, A, m.state.accounts[A].cash_wad - 4_000 * WAD)
-    assert isinstance(seize(m, WAD // 10), tuple)
+    assert seize(m, WAD // 10) == mixed(C)
     assert m.do(CAROL, "withdraw", C, m.cash, USD, C >> 8) == mixed(C)
     assert m.trade(CAROL, BOB, PERP, WAD, ETH) == mixed(C)
     assert m.trade(BOB, CAROL, PERP, 10**15, ETH) is None  # it reduces
+
+
+def test_a_grain_does_not_let_a_large_book_be_netted(grouped: Market) -> None:
+    """Who holds one group of a mixed book already cannot take it: a wei of ether in an old bitcoin
+    book, and 200 ether against it.
+    """
+    m = grouped
+    at_health(m, A, 9 * WAD // 10, linear=[(PERP, 1, 0), (BTC_PERP, -WAD, 60_000 * WAD)])
+    m.put(C, cash=10**7 * WAD, linear=[(PERP, 200 * WAD, -200 * ETH)], mirror=account(BOB, 9))
+    assert seize(m, WAD // 10) == mixed(C)
+    assert legs(m, [leg(BTC_PERP, -WAD // 10)], NO_LIMIT) == mixed(C)
+    m.put(C, cash=10**7 * WAD, mirror=account(BOB, 9))
+    assert isinstance(seize(m, WAD // 10), tuple)
 
 
 def test_a_third_group_stays_out_of_a_mixed_book(grouped: Market) -> None:

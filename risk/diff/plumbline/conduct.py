@@ -47,7 +47,7 @@ def misconduct(session: ModelSession) -> Iterator[str]:
     if not EXEMPT.intersection(names):
         for number in changed:
             yield from _fell_below(before, state, number)
-    if "setRiskParams" not in names:
+    if not {"setRiskParams", "autoDeleverage"}.intersection(names):
         yield from _mixed(before, state, changed, bool(TAKES_OVER.intersection(names)))
     for number in changed:
         old, new = before.accounts.get(number), state.accounts[number]
@@ -68,7 +68,7 @@ def _strangers(
 
 def _mixed(before: State, state: State, changed: list[int], takes_over: bool) -> Iterator[str]:
     """Underlyings of two groups in an account with obligations, beyond those that one such account
-    of before held: it itself, or where somebody takes over, any.
+    of before held: it itself, or where somebody who held nothing takes over, any.
     """
     p = state.params
     if p is None or not p.has_groups:
@@ -82,7 +82,8 @@ def _mixed(before: State, state: State, changed: list[int], takes_over: bool) ->
     sources = [mask(before, n) for n in before.accounts] if takes_over else []
     for number in changed:
         held = mask(state, number)
-        if held and not any(held <= old for old in [mask(before, number), *sources]):
+        taken = [] if drift.underlying_mask(p, account_lib.load(before, number)) else sources
+        if held and not any(held <= old for old in [mask(before, number), *taken]):
             yield f"account {number:#x} came to hold {sorted(held)}, which are of two groups"
 
 

@@ -31,7 +31,8 @@ _BPS = 10_000
 @dataclass
 class Case:
     """What is known of the account that is tested: its underlyings, usable live prices, and what
-    the other markets could add to its equity at most.
+    the other markets could add to its equity at most.  ``allowed``: underlyings that the liquidator
+    may hold together afterwards, whatever their groups.
     """
 
     p: RiskParams
@@ -40,6 +41,7 @@ class Case:
     mask: set[int]
     live: Live = field(default_factory=Live)
     favour: int = 0
+    allowed: set[int] = field(default_factory=set)
 
 
 def open_case(state: State, world: World, account_id: int) -> Case:
@@ -82,8 +84,12 @@ def poke(state: State, world: World, c: Case, others: set[int]) -> None:
     """Of the account's underlyings and of ``others``, ascending: bring the funding to now, whatever
     the state of the market, and take the snapshot that is due where the live price is usable.
 
-    While the premium is 0 no funding runs, and the time up to which it counts stays.
+    While the premium is 0 no funding runs, and the time up to which it counts stays.  A liquidator
+    without a price risk of its own may take a book that is mixed; whoever holds something may not,
+    or a grain in an old book would let a large one in the other group be netted with it.
     """
+    if not others:
+        c.allowed = c.mask
     for u in sorted(c.mask | others):
         if state.underlyings[u].premium_e9 != 0:
             funding.accrue(state, world, c.p, u)
@@ -185,12 +191,13 @@ def finish(
 
 
 def _require_initial(state: State, c: Case, liquidator_id: int, b: Account) -> None:
-    """With obligations: one group, or nothing that the account did not hold; E ≥ max(IM + gap,
-    min_margin), 0 without obligations.  IM and gap are rounded up, E down.
+    """With obligations: one group, or, where it held nothing before, nothing that the account did
+    not hold; E ≥ max(IM + gap, min_margin), 0 without obligations.  IM and gap are rounded up, E
+    down.
     """
     p = feed_reader.load_params(state)
     if has_obligations(b):
-        groups.require_one(p, liquidator_id, drift.underlying_mask(p, b), c.mask)
+        groups.require_one(p, liquidator_id, drift.underlying_mask(p, b), c.allowed)
     m = margin_engine.compute(state, liquidator_id, b)
     required = 0
     if m.has_obligations:
