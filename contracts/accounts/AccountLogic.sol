@@ -6,10 +6,9 @@ import {IAccounts} from "../../interfaces/IAccounts.sol";
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {CustodyLogic} from "../custody/CustodyLogic.sol";
 import {InterestLib} from "../custody/InterestLib.sol";
-import {Drift} from "../margin/Drift.sol";
 import {Groups} from "../margin/Groups.sol";
 import {MarginLogic} from "../margin/MarginLogic.sol";
-import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
+import {RiskParamsBlob} from "../params/RiskParamsBlob.sol";
 import {VaultLock} from "../VaultLock.sol";
 import {VaultStorage} from "../VaultStorage.sol";
 import {AccountLib} from "./AccountLib.sol";
@@ -91,7 +90,7 @@ library AccountLogic {
         return amount;
     }
 
-    /// @dev MixedGroups where it brings a taker with obligations a second group; at once, also inside a batch.
+    /// @dev MixedGroups where it brings a taker with obligations a second group.
     function _moveCollateral(
         VaultStorage.State storage $,
         AccountLib.Account memory a,
@@ -104,11 +103,7 @@ library AccountLogic {
         if (amount == 0) revert ICustody.ZeroAmount();
         // forge-lint: disable-start(unsafe-typecast) j < 16 comes from the token table
         if (amount > balance) revert ICustody.InsufficientCollateral(uint8(j), balance, amount);
-        if (b.collateral[j] == 0 && b.hasObligations()) {
-            Params p = RiskParamsBlob.load($);
-            uint256 mask = Drift.underlyingMask(p, b);
-            Groups.requireOne(p, b.id, mask | (1 << p.collateralUnderlying(j)), mask);
-        }
+        if (b.collateral[j] == 0 && b.hasObligations()) Groups.requireCollateral(RiskParamsBlob.load($), b, j);
         a.setCollateral(j, balance - amount);
         b.setCollateral(j, b.collateral[j] + amount);
         emit ICustody.CollateralChanged(a.id, uint8(j), a.collateral[j]);

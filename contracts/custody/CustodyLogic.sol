@@ -6,7 +6,6 @@ import {SafeTransferLib} from "solady/utils/SafeTransferLib.sol";
 import {ICustody} from "../../interfaces/ICustody.sol";
 import {AccountLib} from "../accounts/AccountLib.sol";
 import {Rights} from "../accounts/Rights.sol";
-import {Drift} from "../margin/Drift.sol";
 import {Groups} from "../margin/Groups.sol";
 import {MarginLogic} from "../margin/MarginLogic.sol";
 import {Params, RiskParamsBlob} from "../params/RiskParamsBlob.sol";
@@ -137,13 +136,10 @@ library CustodyLogic {
         emit ICustody.CollateralDeposited(account, uint8(j), amount, uint128(word >> shift));
     }
 
-    /// @dev MixedGroups where collateral `j` would bring an account with obligations, as it is stored, a second group. At once,
-    ///      also inside a batch: it is no margin check that could wait.
+    /// @dev MixedGroups where collateral `j` would bring an account with obligations, as it is stored, a second group.
     function _requireOneGroup(VaultStorage.State storage $, Params p, uint168 account, uint256 j) private view {
         AccountLib.Account memory a = AccountLib.load($, account, 0);
-        if (!a.hasObligations()) return;
-        uint256 mask = Drift.underlyingMask(p, a);
-        Groups.requireOne(p, account, mask | (1 << p.collateralUnderlying(j)), mask);
+        if (a.hasObligations()) Groups.requireCollateral(p, a, j);
     }
 
     function _withdrawCash(VaultStorage.State storage $, AccountLib.Account memory a, uint256 amount, address to)

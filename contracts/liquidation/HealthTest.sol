@@ -212,10 +212,10 @@ library HealthTest {
 
     /* ─────────────────────────────── end ──────────────────────────── */
 
-    /// @notice Where there is `data`, calls the caller back; then the liquidator must hold underlyings of one group, unless all of
-    ///         them are of the account as it was, and have E ≥ max(IM + gap, min_margin) at the snapshots; then, unless a
-    ///         batch or another callback is around this one, everything that was deferred in the callback is asked for. Until
-    ///         its own check nobody may liquidate the liquidator (MarginLogic.markLiquidating).
+    /// @notice Where there is `data`, calls the caller back; then the liquidator must hold underlyings of one group, or, where it
+    ///         held none before, none that are not of the account as it was, and have E ≥ max(IM + gap, min_margin) at the
+    ///         snapshots; then, unless a batch or another callback is around this one, everything that was deferred in the
+    ///         callback is asked for. Until its own check nobody may liquidate the liquidator (MarginLogic.markLiquidating).
     /// @param b liquidator, as stored
     /// @dev TooManyDeferred; what the callback reverts with; MixedGroups(liquidator, u, v); errors of its margin;
     ///      InsufficientMargin(liquidator, E, required); errors of MarginLogic.requireDeferred.
@@ -232,8 +232,8 @@ library HealthTest {
         else _requireInitial($, c, b);
     }
 
-    /// @dev As LiveLogic.requireInitial, where no expiry is so near that it could have a gap, and all that `b` holds was the
-    ///      account's
+    /// @dev As LiveLogic.requireInitial, where no expiry is so near that it could have a gap, and `b` held nothing
+    ///      before, or there are no groups
     function _requireInitial(VaultStorage.State storage $, Case memory c, AccountLib.Account memory b) private {
         IMargin.Margin memory m = MarginEngine.compute($, c.p, b, true);
         uint256 required = m.hasObligations ? WadMath.max(m.im, c.t.minMarginWad()) : 0;

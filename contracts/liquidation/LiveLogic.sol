@@ -51,7 +51,7 @@ library LiveLogic {
 
     /// @notice The end of a liquidation with a callback, see HealthTest.finish. Calls msg.sender with the checks deferred; until
     ///         its own check nobody may liquidate the liquidator.
-    /// @param allowed underlyings of the account before, see `requireInitial`
+    /// @param allowed see `requireInitial`
     function callBack(
         VaultStorage.State storage $,
         uint168 account,
@@ -73,7 +73,7 @@ library LiveLogic {
     }
 
     /// @notice Where `account` has obligations: MixedGroups(account, u, v) unless its underlyings are of one group, or all of them
-    ///         in `allowed`: a book that is mixed already can be taken over by whoever holds nothing else. Then, with the
+    ///         in `allowed`: a book that is mixed already can be taken over by whoever held nothing (HealthTest.poke). Then, with the
     ///         errors of the margin before it, InsufficientMargin(account, E, required) where E < required =
     ///         max(IM + gap, min_margin), 0 without obligations; at the snapshots. IM and gap are rounded up, E down.
     function requireInitial(VaultStorage.State storage $, uint168 account, uint256 allowed) external {

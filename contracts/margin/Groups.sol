@@ -2,7 +2,9 @@
 pragma solidity ^0.8.24;
 
 import {IMargin} from "../../interfaces/IMargin.sol";
+import {AccountLib} from "../accounts/AccountLib.sol";
 import {Params} from "../params/RiskParamsBlob.sol";
+import {Drift} from "./Drift.sol";
 
 /// @title Which underlyings may be margined together
 /// @notice Twin: risk/exact/margin/groups.py. K scenarios span a few underlyings well and many badly, so the parameters put each
@@ -24,5 +26,12 @@ library Groups {
             // forge-lint: disable-next-line(unsafe-typecast) both count underlyings, of which there are 16
             revert IMargin.MixedGroups(account, uint8(lowest), uint8(v));
         }
+    }
+
+    /// @notice Reverts MixedGroups where collateral `j`, which `a` does not hold, would bring it an underlying of another group. For
+    ///         an account with obligations; at once, also inside a batch: it is no margin check that could wait.
+    function requireCollateral(Params p, AccountLib.Account memory a, uint256 j) internal pure {
+        uint256 mask = Drift.underlyingMask(p, a);
+        requireOne(p, a.id, mask | (1 << p.collateralUnderlying(j)), mask);
     }
 }

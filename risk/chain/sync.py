@@ -23,12 +23,19 @@ def transact(rpc: Rpc, transaction: dict[str, Any]) -> dict[str, Any]:
         receipt: dict[str, Any] = rpc.call("eth_sendTransactionSync", transaction)
         return receipt
     except RpcError as error:
-        if TIMEOUT not in str(error):
-            raise
+        return recovered(rpc, transaction, error)
+
+
+def recovered(rpc: Rpc, transaction: dict[str, Any], error: RpcError) -> dict[str, Any]:
+    """The receipt, after `error` of `eth_sendTransactionSync`; raises `error` where it says
+    something else, or the transaction is nowhere.
+    """
+    found = None
+    if TIMEOUT in str(error):
         found = _found(rpc, transaction["from"], transaction.get("data", "0x"))
-        if found is None:
-            raise
-        return found
+    if found is None:
+        raise error
+    return found
 
 
 def _found(rpc: Rpc, sender: str, data: str) -> dict[str, Any] | None:

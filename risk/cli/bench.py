@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -128,7 +127,7 @@ def scan_command(options: ScanOptions, json: Path | None) -> int:
 
 
 def _scan(options: ScanOptions, json: Path | None) -> int:
-    from risk.cli.output import stdout, write_json
+    from risk.cli.output import stdout, tell, write_json
     from risk.vector import measure, sample
     from risk.vector.market import MarketTable
 
@@ -183,6 +182,7 @@ def _through_a_node(options: ScanOptions, state: Any, table: Any, batch: Any) ->
     """Rows (a) to (c), where they are wanted."""
     if not options.lens_accounts:
         return None
+    from risk.cli.output import tell
     from risk.keeper.measure.scan_rows import NodeSizes, node_rows
 
     most = options.accounts
@@ -285,11 +285,6 @@ def machine() -> dict[str, Any]:
         "numpy": version("numpy"),
         "scipy": version("scipy"),
     }
-
-
-def tell(line: str) -> None:
-    """Progress."""
-    print(line, file=sys.stderr)
 
 
 def _processor() -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from risk.cli.output import guarded, stdout, write_json
+from risk.cli.output import guarded, stdout, tell, write_json
 
 if TYPE_CHECKING:
     from risk.quant.pnl_bench import Measured, Size
@@ -22,7 +22,7 @@ def risk_command(size: Size, json: Path | None) -> int:
 def _risk(size: Size, json: Path | None) -> int:
     from rich.table import Table
 
-    from risk.cli.bench import machine, tell
+    from risk.cli.bench import machine
     from risk.quant.pnl_bench import measure
 
     found = measure(size, tell)

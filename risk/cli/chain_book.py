@@ -35,6 +35,9 @@ class ChainOptions:
         return self.rpc is not None
 
 
+NOWHERE = ChainOptions()  # no chain: the book comes from elsewhere
+
+
 def names_of(record: Path | None) -> tuple[str, ...]:
     """Names of the underlyings that a deployment record has; none without one."""
     if record is None:

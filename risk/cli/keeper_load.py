@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -66,7 +65,7 @@ def load(
 
     def body() -> int:
         from risk.cli.bench import machine
-        from risk.cli.output import stdout, write_json
+        from risk.cli.output import stdout, tell, write_json
         from risk.keeper.measure.load import LoadPlan, load
         from risk.keeper.measure.racer import Means
 
@@ -103,7 +102,7 @@ def soak(
 
     def body() -> int:
         from risk.cli.bench import machine
-        from risk.cli.output import stdout, write_json
+        from risk.cli.output import stdout, tell, write_json
         from risk.keeper.measure.soak import SoakPlan, soak
 
         quiet()
@@ -195,8 +194,3 @@ def quiet() -> None:
 
     logging.getLogger("plumbline.keeper").addHandler(logging.NullHandler())
     logging.getLogger("plumbline.keeper").propagate = False
-
-
-def tell(line: str) -> None:
-    """Progress."""
-    print(line, file=sys.stderr, flush=True)

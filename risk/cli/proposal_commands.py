@@ -72,6 +72,7 @@ def recommend(
     json: Json = None,
 ) -> None:
     """Propose risk parameters: diff, effect, exact integers, calldata; --json can be replayed."""
+    from risk.cli.chain_book import ChainOptions
     from risk.cli.recommend import RecommendOptions, recommend_command
 
     options = RecommendOptions(
@@ -87,10 +88,7 @@ def recommend(
         accounts=accounts,
         quick=quick,
         seed=seed,
-        rpc=rpc,
-        vault=vault,
-        record=record,
-        block=block,
+        chain=ChainOptions(rpc, vault, record, block),
     )
     raise typer.Exit(recommend_command(options, json))
 
@@ -162,6 +160,7 @@ def report(
     json: Json = None,
 ) -> None:
     """One self-contained HTML page for a risk committee; generated data unless given."""
+    from risk.cli.chain_book import ChainOptions
     from risk.cli.report import ReportOptions, report_command
 
     options = ReportOptions(
@@ -176,9 +175,6 @@ def report(
         date=date,
         seed=seed,
         assets=assets,
-        rpc=rpc,
-        vault=vault,
-        record=record,
-        block=block,
+        chain=ChainOptions(rpc, vault, record, block),
     )
     raise typer.Exit(report_command(options, json))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from risk.cli.chain_book import ChainOptions, addresses_of, names_of, read_book
+from risk.cli.chain_book import NOWHERE, ChainOptions, addresses_of, names_of, read_book
 from risk.cli.output import guarded, stdout, tell, write_json
 from risk.cli.price_source import GENERATED_HOURS, prices
 
@@ -38,15 +38,7 @@ class RecommendOptions:
     accounts: int
     quick: bool
     seed: int
-    rpc: str | None = None
-    vault: str | None = None
-    record: Path | None = None
-    block: str | None = None
-
-    @property
-    def chain(self) -> ChainOptions:
-        """Where the book and the parameters in force are read, if from a node."""
-        return ChainOptions(self.rpc, self.vault, self.record, self.block)
+    chain: ChainOptions = NOWHERE  # where the book and the parameters are read
 
 
 def recommend_command(options: RecommendOptions, json: Path | None) -> int:
@@ -95,8 +87,8 @@ def _settings(options: RecommendOptions) -> Settings:
 
 def _names(options: RecommendOptions) -> tuple[str, ...]:
     """Underlyings of the parameters in force, in their order, where something says them."""
-    if options.record is not None:
-        return names_of(options.record)
+    if options.chain.record is not None:
+        return names_of(options.chain.record)
     if options.config is None:
         return ()
     from risk.deploy.config import load_config
@@ -213,13 +205,13 @@ def governor(options: RecommendOptions, book: RiskBook | None = None) -> Governo
                 "step_seconds": found.step_seconds,
                 "delay_seconds": found.timelock_delay_seconds,
             }
-    for name, address in addresses_of(options.record).items():
+    for name, address in addresses_of(options.chain.record).items():
         values[name] = address
     for name in ("governor", "timelock"):
         given = getattr(options, name)
         if given is not None:
             values[name] = parse_address(given, name)
-    if book is not None and options.rpc is not None and "governor" in values:
+    if book is not None and options.chain.rpc is not None and "governor" in values:
         from dataclasses import asdict
 
         from risk.quant.governor_chain import governor_at
@@ -227,7 +219,7 @@ def governor(options: RecommendOptions, book: RiskBook | None = None) -> Governo
         about = book.about
         timelock = values.get("timelock", 0)
         known = governor_at(
-            options.rpc, values["governor"], timelock, about["block"], about["time"]
+            options.chain.rpc, values["governor"], timelock, about["block"], about["time"]
         )
         values = asdict(known)
         tell(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from risk.cli.chain_book import ChainOptions, names_of, read_book
+from risk.cli.chain_book import NOWHERE, ChainOptions, names_of, read_book
 from risk.cli.output import guarded, stdout, tell, write_json
 from risk.cli.price_source import LEAST_HOURS, prices
 from risk.files import write_text
@@ -40,15 +40,7 @@ class ReportOptions:
     date: str | None = None
     seed: int = 1
     assets: str | None = None
-    rpc: str | None = None
-    vault: str | None = None
-    record: Path | None = None
-    block: str | None = None
-
-    @property
-    def chain(self) -> ChainOptions:
-        """Where book, market and parameters in force are read, if from a node."""
-        return ChainOptions(self.rpc, self.vault, self.record, self.block)
+    chain: ChainOptions = NOWHERE  # where book, market and parameters are read
 
 
 def report_command(options: ReportOptions, json: Path | None) -> int:
@@ -140,7 +132,7 @@ def _vault(options: ReportOptions) -> RiskBook | None:
 
     if options.positions is not None:
         raise QuantError("give positions from a file or from a chain, not both")
-    names = names_of(options.record)
+    names = names_of(options.chain.record)
     if not names and options.config is not None:
         names = tuple(u.name for u in load_config(options.config).underlyings)
     if not names:
@@ -281,8 +273,7 @@ def _request(
         accounts=200,
         quick=True,
         seed=options.seed,
-        rpc=options.rpc,
-        record=options.record,
+        chain=ChainOptions(options.chain.rpc, record=options.chain.record),
     )
     settings = Settings.quick(options.seed)
     try:
@@ -324,7 +315,7 @@ def _files(options: ReportOptions, config: Path | None) -> list[dict[str, str]]:
         ("positions", options.positions),
         ("configuration", config),
         ("history", options.rolling),
-        ("deployment record", options.record),
+        ("deployment record", options.chain.record),
     )
     return [
         {"what": what, "name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
@@ -339,7 +330,7 @@ def _commands(options: ReportOptions, names: Sequence[str]) -> list[str]:
     book = [] if options.positions is None else ["--positions", options.positions.name]
     config = [] if options.config is None else ["--config", options.config.name]
     market = config
-    if options.config is None and options.rpc is None:
+    if options.config is None and options.chain.rpc is None:
         market = ["--config", "configs/local.toml"]
     seed = ["--seed", str(options.seed)]
     assets = ["--assets", ",".join(names)]
@@ -372,13 +363,13 @@ def _commands(options: ReportOptions, names: Sequence[str]) -> list[str]:
 
 def _chain(options: ReportOptions) -> list[str]:
     """The node by a word, since its URL may hold a key."""
-    if options.rpc is None:
+    if options.chain.rpc is None:
         return []
     out = ["--rpc", "URL"]
     for name, given in (
-        ("--vault", options.vault),
-        ("--record", options.record and options.record.name),
-        ("--block", options.block),
+        ("--vault", options.chain.vault),
+        ("--record", options.chain.record and options.chain.record.name),
+        ("--block", options.chain.block),
     ):
         if given is not None:
             out += [name, str(given)]

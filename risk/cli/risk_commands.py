@@ -124,6 +124,7 @@ def var(
     json: Json = None,
 ) -> None:
     """VaR and ES of a book by every method, with confidence bands and full option repricing."""
+    from risk.cli.chain_book import ChainOptions
     from risk.cli.output import guarded
     from risk.cli.var import VarOptions, var_command
 
@@ -143,10 +144,7 @@ def var(
             forecast=forecast,
             seed=seed,
             config=config,
-            rpc=rpc,
-            vault=vault,
-            record=record,
-            block=block,
+            chain=ChainOptions(rpc, vault, record, block),
         )
         return var_command(options, json)
 
@@ -262,6 +260,7 @@ def stress(
     json: Json = None,
 ) -> None:
     """Stress a whole book by the exact engine: who becomes liquidatable, what is owed."""
+    from risk.cli.chain_book import ChainOptions
     from risk.cli.stress import StressOptions, stress_command
 
     options = StressOptions(
@@ -269,10 +268,7 @@ def stress(
         config=config,
         at=at,
         price=price or (),
-        rpc=rpc,
-        vault=vault,
-        record=record,
-        block=block,
+        chain=ChainOptions(rpc, vault, record, block),
         data=data,
         scenario=scenario or (),
         what_if=what_if or (),

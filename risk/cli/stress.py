@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from risk.cli.chain_book import NOWHERE, ChainOptions, read_book
 from risk.cli.output import guarded, stdout, tell, write_json
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ class StressOptions:
     config: Path | None = None
     at: str | None = None
     price: Sequence[str] = ()
-    rpc: str | None = None
-    vault: str | None = None
-    record: Path | None = None
-    block: str | None = None
+    chain: ChainOptions = NOWHERE  # where the book is read
     data: Path | None = None
     scenario: Sequence[str] = ()
     what_if: Sequence[str] = ()
@@ -207,11 +205,10 @@ def read_params(path: Path) -> RiskParams:
 
 
 def _book(options: StressOptions) -> RiskBook:
-    from risk.cli.chain_book import ChainOptions, read_book
     from risk.quant import book_data, book_market
     from risk.quant.errors import QuantError
 
-    chain = ChainOptions(options.rpc, options.vault, options.record, options.block)
+    chain = options.chain
     if chain.given:
         if options.positions is not None:
             raise QuantError("give positions from a file or from a chain, not both")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from risk.cli.chain_book import ChainOptions, names_of, read_book
+from risk.cli.chain_book import NOWHERE, ChainOptions, names_of, read_book
 from risk.cli.output import guarded, stdout, tell, write_json
 from risk.cli.price_source import prices
 
@@ -42,15 +42,7 @@ class VarOptions:
     forecast: str | None
     seed: int
     config: Path | None = None
-    rpc: str | None = None
-    vault: str | None = None
-    record: Path | None = None
-    block: str | None = None
-
-    @property
-    def chain(self) -> ChainOptions:
-        """Where the book is read, if from a node."""
-        return ChainOptions(self.rpc, self.vault, self.record, self.block)
+    chain: ChainOptions = NOWHERE  # where the book is read
 
 
 def var_command(options: VarOptions, json: Path | None) -> int:
@@ -156,8 +148,8 @@ def _chain_book(options: VarOptions) -> RiskBook | None:
 
 
 def _vault_names(options: VarOptions) -> list[str]:
-    if options.record is not None:
-        return list(names_of(options.record))
+    if options.chain.record is not None:
+        return list(names_of(options.chain.record))
     if options.config is None:
         return []
     from risk.deploy.config import load_config

@@ -90,9 +90,11 @@ class Deals:
             for a, n in rests.resting(sweep.unhealthy, head.number).items()
         }
 
+        open_keys = self._open(sweep)
+
         def planned(resting: Container[int]) -> Plan:
             state, asked = self._p.book.state, _without(sweep, resting)
-            return self._p.planner.plan(state, prices, asked, costs, self._open(sweep))
+            return self._p.planner.plan(state, prices, asked, costs, open_keys)
 
         resting = {**lost, **refusing}
         plan = planned(resting)

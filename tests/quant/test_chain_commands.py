@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from risk.cli.chain_book import ChainOptions
 from risk.cli.main import app
 from risk.cli.report import ReportOptions, inputs
 from risk.exact.margin import instrument_id
@@ -199,9 +200,7 @@ def test_the_report_is_about_the_vault_at_the_block(
     options = ReportOptions(
         out=Path("page.html"),
         data=site.prices,
-        rpc=site.rpc,
-        record=file,
-        block=str(site.block),
+        chain=ChainOptions(site.rpc, record=file, block=str(site.block)),
     )
     made = inputs(options)
     assert made.book is not None and made.generated == () and made.left_out == ()

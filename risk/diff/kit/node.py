@@ -8,6 +8,7 @@ from typing import Any
 
 from risk.chain.node import Anvil
 from risk.chain.rpc import CallResult, Rpc, address_hex, from_hex, to_hex
+from risk.chain.sync import recovered
 from risk.diff.kit.engine import CHAIN_ID, GENESIS_TIME, Call, Log, Probe, Result
 from risk.diff.kit.errors import DeployFailed, DiffError, TargetHung
 from risk.errors import RevertError, RpcError, TransportError
@@ -129,6 +130,8 @@ class NodeEngine:
             )
         except TransportError as error:
             raise self._hung("a transaction", error) from error
+        except RpcError as error:
+            receipt = recovered(self.rpc, transaction, error)
         self._number += 1
         found: dict[str, Any] = receipt
         return found

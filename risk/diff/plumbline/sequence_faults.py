@@ -13,7 +13,6 @@ from typing import Any
 from risk.diff.plumbline.faults import Fault, _instead, _with_original
 from risk.exact.accounts import account_logic, rights
 from risk.exact.custody import (
-    custody_logic,
     interest_lib,
     interest_logic,
     position_lib,
@@ -143,9 +142,7 @@ SEQUENCE_FAULTS: tuple[Fault, ...] = (
         _with_original(_stable_at_once),
     ),
     Fault("groups ignored", "groups", groups, "require_one", _instead(_nothing)),
-    Fault(
-        "any collateral let in", "groups", custody_logic, "require_one_group", _instead(_nothing)
-    ),
+    Fault("any collateral let in", "groups", groups, "require_collateral", _instead(_nothing)),
     Fault(
         "a mixed book is for nobody",
         "groups",

@@ -7,7 +7,7 @@ from __future__ import annotations
 from risk.exact.accounts import account_lib, rights
 from risk.exact.custody import custody_logic, interest_lib
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import margin_logic
+from risk.exact.margin import groups, margin_logic
 from risk.exact.market.feed_reader import load_params
 from risk.exact.math.wad_math import UINT256_MAX
 from risk.exact.state import Account, State, World
@@ -80,8 +80,8 @@ def _move_collateral(state: State, target: int, a: Account, b: Account, j: int, 
         raise ModelRevert("ZeroAmount")
     if amount > balance:
         raise ModelRevert("InsufficientCollateral", (j, balance, amount))
-    if b.collateral[j] == 0:
-        custody_logic.require_one_group(load_params(state), target, b, j)
+    if b.collateral[j] == 0 and account_lib.has_obligations(b):
+        groups.require_collateral(load_params(state), target, b, j)
     a.collateral[j] -= amount
     b.collateral[j] += amount
     return amount

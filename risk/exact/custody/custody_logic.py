@@ -13,10 +13,9 @@ from typing import Final
 from risk.exact.accounts import account_lib, rights
 from risk.exact.custody import interest_lib, pnl_lib, withdraw_limits
 from risk.exact.errors import ModelRevert
-from risk.exact.margin import drift, groups, margin_logic
+from risk.exact.margin import groups, margin_logic
 from risk.exact.market.feed_reader import load_params
 from risk.exact.math.wad_math import UINT256_MAX
-from risk.exact.params.risk_params import RiskParams
 from risk.exact.state import Account, State, World
 
 _UINT128_MAX: Final = 2**128 - 1
@@ -46,8 +45,8 @@ def deposit(
         if total > cap:
             raise ModelRevert("CapExceeded", (j, cap, total))
         state.collaterals[j].total_held = total
-        if a.collateral[j] == 0:
-            require_one_group(p, account_id, a, j)
+        if a.collateral[j] == 0 and account_lib.has_obligations(a):
+            groups.require_collateral(p, account_id, a, j)
         a.collateral[j] += amount
     if j is None:
         account_lib.store(state, account_id, a)
@@ -117,15 +116,6 @@ def token_index(state: State, token: int) -> int | None:
         if c.token == token:
             return j
     raise ModelRevert("UnknownToken", (token,))
-
-
-def require_one_group(p: RiskParams, account_id: int, a: Account, j: int) -> None:
-    """``MixedGroups`` where collateral ``j`` would bring an account with obligations a second
-    group; at once, also inside a batch (``_requireOneGroup``; written out in AccountLogic.sol).
-    """
-    if account_lib.has_obligations(a):
-        mask = drift.underlying_mask(p, a)
-        groups.require_one(p, account_id, mask | {p.collaterals[j].underlying}, mask)
 
 
 def _take_cash(state: State, account_id: int, amount: int) -> int:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Set
 
 from risk.exact.errors import ModelRevert
+from risk.exact.margin import drift
 from risk.exact.params.risk_params import RiskParams
+from risk.exact.state import Account
 
 
 def require_one(
@@ -28,3 +30,11 @@ def require_one(
     for v in others:
         if p.underlyings[v].group != p.underlyings[lowest].group:
             raise ModelRevert("MixedGroups", (account_id, lowest, v))
+
+
+def require_collateral(p: RiskParams, account_id: int, a: Account, j: int) -> None:
+    """``MixedGroups`` where collateral ``j``, which ``a`` does not hold, would bring it an
+    underlying of another group.  For an account with obligations; at once, also inside a batch.
+    """
+    mask = drift.underlying_mask(p, a)
+    require_one(p, account_id, mask | {p.collaterals[j].underlying}, mask)

@@ -21,6 +21,7 @@ from typing import Final
 
 import numpy as np
 
+from risk.chain.sync import transact
 from risk.exact.state import State
 from risk.keeper.book.lens import lens_code
 from risk.keeper.measure import multicall
@@ -164,8 +165,8 @@ class _Reader:
 
     def multicalls(self, out: NodeScan, count: int) -> None:
         """``aggregate3`` of the deployed Multicall3, calldata and answers by web3.py."""
-        receipt = self.stage.chain.rpc.call(
-            "eth_sendTransactionSync",
+        receipt = transact(
+            self.stage.chain.rpc,
             {
                 "from": "0x" + "de" * 20,
                 "data": multicall.creation_code(),
